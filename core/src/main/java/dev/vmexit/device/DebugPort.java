@@ -1,0 +1,26 @@
+package dev.vmexit.device;
+
+/**
+ * The debug console at port 0xE9: each byte written goes to a sink; a read yields 0xE9, by which
+ * firmware tells that the port exists.
+ */
+public final class DebugPort extends BytePortDevice {
+  /** Its port. */
+  public static final int PORT = 0xE9;
+
+  private final ByteSink sink;
+
+  public DebugPort(final ByteSink sink) {
+    this.sink = sink;
+  }
+
+  @Override
+  protected int readByte(final int port) {
+    return PORT;
+  }
+
+  @Override
+  protected void writeByte(final int port, final int value) {
+    sink.accept(value);
+  }
+}

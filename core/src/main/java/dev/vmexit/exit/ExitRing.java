@@ -1,0 +1,152 @@
+package dev.vmexit.exit;
+
+import dev.vmexit.exit.sbe.ExitRecordEncoder;
+import dev.vmexit.exit.sbe.MessageHeaderDecoder;
+import dev.vmexit.exit.sbe.MessageHeaderEncoder;
+import dev.vmexit.exit.sbe.RingHeaderDecoder;
+import dev.vmexit.exit.sbe.RingHeaderEncoder;
+import java.io.IOException;
+import java.nio.ByteOrder;
+import java.nio.MappedByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileChannel.MapMode;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import org.agrona.BitUtil;
+import org.agrona.IoUtil;
+import org.agrona.concurrent.UnsafeBuffer;
+import org.agrona.concurrent.ringbuffer.OneToOneRingBuffer;
+import org.agrona.concurrent.ringbuffer.RingBufferDescriptor;
+
+/**
+ * An exit ring in a mapped file: what a vCPU wrote outlives its process.
+ *
+ * <pre>
+ *   0      messageHeader, RingHeader
+ *   4096   Agrona one-to-one ring: data (capacity), then its trailer
+ * </pre>
+ *
+ * Each record is a message of type {@code ExitRecord}'s template id. The file is written in full at
+ * its creation, so that a full disk is an {@link IOException} here and never a SIGBUS of the vCPU
+ * thread. Written by one thread, read by one other.
+ */
+public final class ExitRing implements AutoCloseable {
+  /** Message type of a record. */
+  static final int RECORD = ExitRecordEncoder.TEMPLATE_ID;
+
+  private static final int DATA_OFFSET = 4096;
+
+  /** Bytes: the reader gives back whole batches, of which two of the longest must have room. */
+  public static final int MIN_CAPACITY = 2 * ExitRingWriter.FULL_INTERVAL * ExitEncoder.MAX_LENGTH;
+
+  private final MappedByteBuffer mapping;
+  private final UnsafeBuffer data;
+  private final OneToOneRingBuffer ring;
+  private final int number;
+  private boolean closed;
+
+  private ExitRing(final MappedByteBuffer mapping, final int capacity, final int number) {
+    this.mapping = mapping;
+    this.number = number;
+    data = new UnsafeBuffer(mapping, DATA_OFFSET, capacity + RingBufferDescriptor.TRAILER_LENGTH);
+    ring = new OneToOneRingBuffer(data);
+  }
+
+  /**
+   * Creates the file.
+   *
+   * @param capacity bytes of the ring, a power of two
+   * @param number of the ring in its trace: that of its vCPU
+   * @throws IOException if the file exists or the disk is full
+   */
+  public static ExitRing create(final Path file, final int capacity, final int number)
+      throws IOException {
+    if (capacity < MIN_CAPACITY || !BitUtil.isPowerOfTwo(capacity)) {
+      throw new IllegalArgumentException(
+          "ring capacity=" + capacity + ", allowed: a power of two from " + MIN_CAPACITY);
+    }
+    final long length = DATA_OFFSET + (long) capacity + RingBufferDescriptor.TRAILER_LENGTH;
+    try (FileChannel channel =
+        FileChannel.open(
+            file,
+            StandardOpenOption.CREATE_NEW,
+            StandardOpenOption.READ,
+            StandardOpenOption.WRITE)) {
+      IoUtil.fill(channel, 0, length, (byte) 0);
+      final MappedByteBuffer mapping = channel.map(MapMode.READ_WRITE, 0, length);
+      mapping.order(ByteOrder.LITTLE_ENDIAN);
+      final MessageHeaderEncoder header = new MessageHeaderEncoder();
+      new RingHeaderEncoder()
+          .wrapAndApplyHeader(new UnsafeBuffer(mapping, 0, DATA_OFFSET), 0, header)
+          .capacity(capacity)
+          .ring(number);
+      return new ExitRing(mapping, capacity, number);
+    }
+  }
+
+  /**
+   * Opens a ring that was left behind. Nothing is written to the file.
+   *
+   * @throws IOException if it is missing, too short, or not a ring of this schema
+   */
+  public static ExitRing openReadOnly(final Path file) throws IOException {
+    final long length = Files.size(file);
+    if (length < DATA_OFFSET + MIN_CAPACITY || length > Integer.MAX_VALUE) {
+      throw new IOException(file + ": length=" + length + ", not an exit ring");
+    }
+    try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+      final MappedByteBuffer mapping = channel.map(MapMode.READ_ONLY, 0, length);
+      final UnsafeBuffer start = new UnsafeBuffer(mapping, 0, DATA_OFFSET);
+      final MessageHeaderDecoder header = new MessageHeaderDecoder().wrap(start, 0);
+      final RingHeaderDecoder ring = new RingHeaderDecoder();
+      if (header.schemaId() != RingHeaderDecoder.SCHEMA_ID
+          || header.templateId() != RingHeaderDecoder.TEMPLATE_ID) {
+        throw new IOException(file + ": not an exit ring");
+      }
+      if (header.version() > RingHeaderDecoder.SCHEMA_VERSION) {
+        throw new IOException(
+            file
+                + ": schema version "
+                + header.version()
+                + ", this vmexit reads up to "
+                + RingHeaderDecoder.SCHEMA_VERSION);
+      }
+      ring.wrapAndApplyHeader(start, 0, header);
+      final long capacity = ring.capacity();
+      if (capacity < MIN_CAPACITY
+          || !BitUtil.isPowerOfTwo(capacity)
+          || length < DATA_OFFSET + capacity + RingBufferDescriptor.TRAILER_LENGTH) {
+        throw new IOException(file + ": capacity=" + capacity + " does not fit length=" + length);
+      }
+      return new ExitRing(mapping, (int) capacity, (int) ring.ring());
+    }
+  }
+
+  OneToOneRingBuffer ring() {
+    return ring;
+  }
+
+  UnsafeBuffer data() {
+    return data;
+  }
+
+  /** Number of the ring in its trace. */
+  public int number() {
+    return number;
+  }
+
+  /** Bytes of the ring. */
+  public int capacity() {
+    return ring.capacity();
+  }
+
+  /** Unmaps it; neither its writer nor its reader may be used any more. */
+  @Override
+  public void close() {
+    if (!closed) {
+      closed = true;
+      IoUtil.unmap(mapping);
+    }
+  }
+}

@@ -1,0 +1,94 @@
+package dev.vmexit.exit;
+
+import org.agrona.BitUtil;
+import org.agrona.concurrent.UnsafeBuffer;
+import org.agrona.concurrent.ringbuffer.RecordDescriptor;
+import org.agrona.concurrent.ringbuffer.RingBufferDescriptor;
+
+/**
+ * The recorder's side of an exit ring.
+ *
+ * <p>It stands apart from Agrona's own {@code read} in one thing: reading and giving back are two
+ * steps. The recorder reads ahead to the end of a batch, makes the batch durable, and only then
+ * {@link #commit}s: whatever was not committed when the process died is still in the file. Used by
+ * one thread.
+ */
+public final class ExitRingReader {
+  private final UnsafeBuffer buffer;
+  private final int capacity;
+  private final int headIndex;
+  private final int tailIndex;
+  private final boolean live;
+  private long position;
+
+  /** Takes records. */
+  @FunctionalInterface
+  public interface Handler {
+    /**
+     * Takes one record, which stays in place until {@link #commit}.
+     *
+     * @return false to stop before it: it will be delivered again
+     */
+    boolean onRecord(UnsafeBuffer buffer, int offset, int length);
+  }
+
+  private ExitRingReader(final ExitRing ring, final boolean live) {
+    buffer = ring.data();
+    capacity = ring.capacity();
+    headIndex = capacity + RingBufferDescriptor.HEAD_POSITION_OFFSET;
+    tailIndex = capacity + RingBufferDescriptor.TAIL_POSITION_OFFSET;
+    this.live = live;
+    position = buffer.getLongVolatile(headIndex);
+  }
+
+  /** Reads a ring whose writer lives; records are given back by {@link #commit}. */
+  public static ExitRingReader live(final ExitRing ring) {
+    return new ExitRingReader(ring, true);
+  }
+
+  /** Reads what was left behind, from the last commit on. */
+  public static ExitRingReader leftBehind(final ExitRing ring) {
+    return new ExitRingReader(ring, false);
+  }
+
+  /**
+   * Delivers records that were not delivered yet.
+   *
+   * @return how many were taken
+   */
+  public int drain(final Handler handler, final int limit) {
+    int count = 0;
+    final long end = live ? Long.MAX_VALUE : buffer.getLongVolatile(tailIndex);
+    while (count < limit && position < end) {
+      final int index = (int) position & (capacity - 1);
+      // Acquires what commit() of the ring's producer released with the length.
+      final int recordLength = buffer.getIntVolatile(RecordDescriptor.lengthOffset(index));
+      if (recordLength <= 0) {
+        break;
+      }
+      if (!live
+          && (recordLength < RecordDescriptor.HEADER_LENGTH || recordLength > capacity - index)) {
+        throw new IllegalStateException(
+            "damaged ring: length=" + recordLength + " at position=" + position);
+      }
+      final int type = buffer.getInt(RecordDescriptor.typeOffset(index));
+      if (type == ExitRing.RECORD) {
+        if (!handler.onRecord(
+            buffer,
+            RecordDescriptor.encodedMsgOffset(index),
+            recordLength - RecordDescriptor.HEADER_LENGTH)) {
+          break;
+        }
+        count++;
+      }
+      position += BitUtil.align(recordLength, RecordDescriptor.ALIGNMENT);
+    }
+    return count;
+  }
+
+  /** Gives back to the writer all that was delivered. */
+  public void commit() {
+    // Released: the writer's acquire of the head makes our reads come before its writes.
+    buffer.putLongRelease(headIndex, position);
+  }
+}

@@ -1,0 +1,288 @@
+package dev.vmexit.irq;
+
+import dev.vmexit.device.InterruptLine;
+import dev.vmexit.device.MachineClock;
+import dev.vmexit.device.MmioDevice;
+import dev.vmexit.device.TimerQueue;
+
+/**
+ * All interrupt controllers of a machine, wired as on a PC, behind one face.
+ *
+ * <pre>
+ *   device ── line(gsi) ──┬── PIC pair ── INT ──┬── LINT0 of each local APIC
+ *                         │                     └── I/O APIC pin 0 (ExtINT)
+ *                         └── I/O APIC (IRQ 0 at pin 2) ── messages ── local APICs
+ * </pre>
+ *
+ * <p>Used by the vCPU thread alone. {@link #interruptPending} is a field's read: it is asked before
+ * each entry.
+ */
+public final class Irqchip {
+  /** Interrupt lines: the I/O APIC's pins. */
+  public static final int LINES = IoApic.PINS;
+
+  /** Nothing was pending. */
+  public static final int NONE = -1;
+
+  private static final int ISA_LINES = 16;
+  private static final int CASCADE = 2;
+  private static final int PIC_PIN = 0;
+  private static final int TIMER_PIN = 2;
+
+  private final Pic8259Pair pic;
+  private final IoApic ioApic;
+  private final LocalApic[] apics;
+  private final InterruptLine[] lines = new InterruptLine[LINES];
+
+  /** Per vCPU, per vector: when the PIC's interrupt last acknowledged was raised, or -1. */
+  private final long[][] requestTimes;
+
+  private boolean picOutput;
+  private int selected;
+
+  /**
+   * Makes the controllers at power-on.
+   *
+   * @param vcpus 1 to 255; APIC IDs are 0 upwards
+   * @throws IllegalArgumentException for any other number
+   */
+  public Irqchip(final int vcpus, final MachineClock clock, final TimerQueue timers) {
+    if (vcpus < 1 || vcpus > 255) {
+      throw new IllegalArgumentException("vcpus=" + vcpus + ", allowed: 1 to 255");
+    }
+    final ApicBus bus = new Bus();
+    apics = new LocalApic[vcpus];
+    requestTimes = new long[vcpus][256];
+    for (int i = 0; i < vcpus; i++) {
+      apics[i] = new LocalApic(i, clock, timers, bus);
+    }
+    ioApic = new IoApic(bus);
+    pic = new Pic8259Pair(clock, this::picChanged);
+    for (int gsi = 0; gsi < LINES; gsi++) {
+      lines[gsi] = wire(gsi);
+    }
+  }
+
+  // ---- devices ----
+
+  /**
+   * The wire of a device.
+   *
+   * @param gsi 0 to 15 is an ISA IRQ, at both PIC and I/O APIC (IRQ 0 at pin 2 there, which the
+   *     MADT must say); 16 to 23 a pin of the I/O APIC alone
+   * @throws IllegalArgumentException for another number, or 2, the PICs' cascade
+   */
+  public InterruptLine line(final int gsi) {
+    if (gsi < 0 || gsi >= LINES || gsi == CASCADE) {
+      throw new IllegalArgumentException("gsi=" + gsi + ", allowed: 0 to 23 without 2");
+    }
+    return lines[gsi];
+  }
+
+  private InterruptLine wire(final int gsi) {
+    if (gsi >= ISA_LINES) {
+      return level -> ioApic.setPin(gsi, level);
+    }
+    final int pin = gsi == 0 ? TIMER_PIN : gsi;
+    return level -> {
+      pic.setIrq(gsi, level);
+      ioApic.setPin(pin, level);
+    };
+  }
+
+  /** The 8259s, for the port bus. */
+  public Pic8259Pair pic() {
+    return pic;
+  }
+
+  /** The I/O APIC, for the MMIO bus. */
+  public IoApic ioApic() {
+    return ioApic;
+  }
+
+  /** The local APIC of a vCPU. */
+  public LocalApic localApic(final int vcpu) {
+    return apics[vcpu];
+  }
+
+  /** The page at 0xFEE00000, which shows each vCPU its own APIC: see {@link #select}. */
+  public MmioDevice localApicPage() {
+    return new ApicPage();
+  }
+
+  /** Says which vCPU makes the accesses that follow. */
+  public void select(final int vcpu) {
+    selected = vcpu;
+  }
+
+  // ---- the run loop ----
+
+  /** Whether a maskable interrupt waits for the vCPU. */
+  public boolean interruptPending(final int vcpu) {
+    return apics[vcpu].pending();
+  }
+
+  /**
+   * Takes the interrupt that waits, as the processor does when it accepts one.
+   *
+   * @return its vector, which may be the PIC's spurious one; {@link #NONE} if none waits
+   */
+  public int acknowledge(final int vcpu) {
+    final LocalApic apic = apics[vcpu];
+    if (apic.extIntPending()) {
+      final int vector = pic.acknowledge();
+      apic.extIntTaken();
+      requestTimes[vcpu][vector] = pic.acknowledgedAt();
+      return vector;
+    }
+    final int vector = apic.acknowledge();
+    if (vector != NONE) {
+      requestTimes[vcpu][vector] = apic.raisedAt(vector);
+    }
+    return vector;
+  }
+
+  /**
+   * When the interrupt that was last acknowledged with a vector had been raised.
+   *
+   * @return ns of the machine's clock; -1 for a spurious one, 0 when there was none
+   */
+  public long requestTime(final int vcpu, final int vector) {
+    return requestTimes[vcpu][vector];
+  }
+
+  /** Whether an NMI waits for the vCPU. */
+  public boolean nmiPending(final int vcpu) {
+    return apics[vcpu].nmiPending();
+  }
+
+  /** Takes the NMI that waits. */
+  public void acceptNmi(final int vcpu) {
+    apics[vcpu].acceptNmi();
+  }
+
+  /** Pulses the NMI wire, LINT1 of every vCPU. */
+  public void pulseNmi() {
+    for (final LocalApic apic : apics) {
+      apic.lint1(true);
+      apic.lint1(false);
+    }
+  }
+
+  /** CR8: the task priority class. */
+  public int cr8(final int vcpu) {
+    return apics[vcpu].cr8();
+  }
+
+  /** Writes CR8, 0 to 15. */
+  public void cr8(final int vcpu, final int value) {
+    apics[vcpu].cr8(value);
+  }
+
+  /** IA32_APIC_BASE. */
+  public long apicBase(final int vcpu) {
+    return apics[vcpu].apicBase();
+  }
+
+  /**
+   * Writes IA32_APIC_BASE.
+   *
+   * @return false when the guest must get #GP: reserved bits, x2APIC mode, or another address, as
+   *     the page cannot be moved here
+   */
+  public boolean apicBase(final int vcpu, final long value) {
+    return apics[vcpu].apicBase(value);
+  }
+
+  /** IA32_TSC_DEADLINE. */
+  public long tscDeadline(final int vcpu) {
+    return apics[vcpu].tscDeadline();
+  }
+
+  /** Writes IA32_TSC_DEADLINE; one in the past raises the interrupt at once. */
+  public void tscDeadline(final int vcpu, final long value) {
+    apics[vcpu].tscDeadline(value);
+  }
+
+  /** Tells that a vCPU's time-stamp counter is the machine's clock plus an offset. */
+  public void tscOffset(final int vcpu, final long offset) {
+    apics[vcpu].tscOffset(offset);
+  }
+
+  /** Whether an INIT came since the last call. */
+  public boolean takeInit(final int vcpu) {
+    return apics[vcpu].takeInit();
+  }
+
+  /** The vector of a start-up IPI that came since the last call, or {@link #NONE}. */
+  public int takeStartup(final int vcpu) {
+    return apics[vcpu].takeStartup();
+  }
+
+  private void picChanged(final boolean level) {
+    if (level == picOutput) {
+      return;
+    }
+    picOutput = level;
+    for (final LocalApic apic : apics) {
+      apic.lint0(level);
+    }
+    ioApic.setPin(PIC_PIN, level);
+  }
+
+  /** Carries messages to all local APICs. */
+  private final class Bus implements ApicBus {
+    @Override
+    public boolean deliver(
+        final int destination,
+        final boolean logical,
+        final int mode,
+        final int vector,
+        final boolean level) {
+      LocalApic lowest = null;
+      boolean taken = false;
+      for (final LocalApic apic : apics) {
+        if (apic.matches(destination, logical)) {
+          if (mode != ApicMessage.LOWEST_PRIORITY) {
+            taken |= apic.accept(mode, vector, level);
+          } else if (apic.softwareEnabled()
+              && (lowest == null || apic.processorPriority() < lowest.processorPriority())) {
+            lowest = apic;
+          }
+        }
+      }
+      if (lowest != null) {
+        taken = lowest.accept(mode, vector, level);
+      }
+      return taken;
+    }
+
+    @Override
+    public void deliverToAll(
+        final LocalApic sender, final boolean includingSender, final int mode, final int vector) {
+      for (final LocalApic apic : apics) {
+        if (apic.hardwareEnabled() && (includingSender || apic != sender)) {
+          apic.accept(mode, vector, false);
+        }
+      }
+    }
+
+    @Override
+    public void endOfInterrupt(final int vector) {
+      ioApic.endOfInterrupt(vector);
+    }
+  }
+
+  /** The APIC page of whichever vCPU is selected. */
+  private final class ApicPage implements MmioDevice {
+    @Override
+    public long readMmio(final long offset, final int size) {
+      return apics[selected].readMmio(offset, size);
+    }
+
+    @Override
+    public void writeMmio(final long offset, final int size, final long value) {
+      apics[selected].writeMmio(offset, size, value);
+    }
+  }
+}

@@ -1,0 +1,117 @@
+package dev.vmexit.memory;
+
+import org.agrona.UnsafeApi;
+
+/**
+ * Plain, unaligned, little-endian access to addresses of this process.
+ *
+ * <p>Everything the guest owns (its RAM, the vCPU state) lives outside the Java heap at raw
+ * addresses. No bounds are checked here: each caller says why its address is inside a live mapping.
+ * Sub-word reads come back zero-extended, because that is what x86 operands are.
+ *
+ * <p>Only little-endian hosts are supported, as the guest's byte order is the host's here.
+ */
+public final class HostMemory {
+  private HostMemory() {}
+
+  /** Reads one byte, zero-extended. */
+  public static int getByte(final long address) {
+    return UnsafeApi.getByte(address) & 0xFF;
+  }
+
+  /** Reads two bytes, zero-extended. */
+  public static int getShort(final long address) {
+    return UnsafeApi.getShort(address) & 0xFFFF;
+  }
+
+  /** Reads four bytes. */
+  public static int getInt(final long address) {
+    return UnsafeApi.getInt(address);
+  }
+
+  /** Reads four bytes, zero-extended. */
+  public static long getUnsignedInt(final long address) {
+    return UnsafeApi.getInt(address) & 0xFFFF_FFFFL;
+  }
+
+  /** Reads eight bytes. */
+  public static long getLong(final long address) {
+    return UnsafeApi.getLong(address);
+  }
+
+  /** Writes the low byte of a value. */
+  public static void putByte(final long address, final int value) {
+    UnsafeApi.putByte(address, (byte) value);
+  }
+
+  /** Writes the low two bytes of a value. */
+  public static void putShort(final long address, final int value) {
+    UnsafeApi.putShort(address, (short) value);
+  }
+
+  /** Writes four bytes. */
+  public static void putInt(final long address, final int value) {
+    UnsafeApi.putInt(address, value);
+  }
+
+  /** Writes eight bytes. */
+  public static void putLong(final long address, final long value) {
+    UnsafeApi.putLong(address, value);
+  }
+
+  /** Reads {@code size} bytes (1, 2, 4 or 8), zero-extended. */
+  public static long get(final long address, final int size) {
+    return switch (size) {
+      case 1 -> getByte(address);
+      case 2 -> getShort(address);
+      case 4 -> getUnsignedInt(address);
+      case 8 -> getLong(address);
+      default -> throw new IllegalArgumentException("size=" + size + ", allowed: 1, 2, 4, 8");
+    };
+  }
+
+  /** Writes the low {@code size} bytes (1, 2, 4 or 8) of a value. */
+  public static void put(final long address, final int size, final long value) {
+    switch (size) {
+      case 1 -> putByte(address, (int) value);
+      case 2 -> putShort(address, (int) value);
+      case 4 -> putInt(address, (int) value);
+      case 8 -> putLong(address, value);
+      default -> throw new IllegalArgumentException("size=" + size + ", allowed: 1, 2, 4, 8");
+    }
+  }
+
+  /** Copies between two places outside the heap. */
+  public static void copy(final long from, final long to, final long length) {
+    UnsafeApi.copyMemory(from, to, length);
+  }
+
+  /** Copies from an array to a place outside the heap. */
+  public static void copyIn(
+      final byte[] from, final int offset, final long to, final long length) {
+    UnsafeApi.copyMemory(from, UnsafeApi.arrayBaseOffset(byte[].class) + offset, null, to, length);
+  }
+
+  /** Copies from a place outside the heap to an array. */
+  public static void copyOut(
+      final long from, final byte[] to, final int offset, final long length) {
+    UnsafeApi.copyMemory(null, from, to, UnsafeApi.arrayBaseOffset(byte[].class) + offset, length);
+  }
+
+  /** Fills with one byte value. */
+  public static void fill(final long address, final long length, final int value) {
+    UnsafeApi.setMemory(address, length, (byte) value);
+  }
+
+  /** Allocates zeroed memory outside the heap; given back by {@link #free}. */
+  public static long allocate(final long length) {
+    final long address = UnsafeApi.allocateMemory(length);
+    UnsafeApi.setMemory(address, length, (byte) 0);
+    return address;
+  }
+
+  /** Gives back what {@link #allocate} gave. */
+  public static void free(final long address) {
+    UnsafeApi.freeMemory(address);
+  }
+}

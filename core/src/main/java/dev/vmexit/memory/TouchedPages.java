@@ -1,0 +1,115 @@
+package dev.vmexit.memory;
+
+import java.io.FileInputStream;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.LongBuffer;
+import java.nio.channels.FileChannel;
+
+/**
+ * Finds the pages of a slot that the host has ever given memory to, from /proc/self/pagemap (bit 63
+ * present, bit 62 swapped out; Linux, Documentation/admin-guide/mm/pagemap). Where that file is
+ * missing every page is looked at: a read of an untouched page of a private mapping costs a page
+ * table entry, no memory.
+ */
+final class TouchedPages implements AutoCloseable {
+  private static final int CHUNK_PAGES = 1 << 15;
+  private static final long PRESENT_OR_SWAPPED = 3L << 62;
+
+  private final FileInputStream file;
+  private final LongBuffer entries;
+  private final ByteBuffer buffer;
+
+  TouchedPages() {
+    FileInputStream opened;
+    try {
+      opened = new FileInputStream("/proc/self/pagemap");
+    } catch (final IOException e) {
+      opened = null;
+    }
+    file = opened;
+    buffer = ByteBuffer.allocateDirect(CHUNK_PAGES * 8).order(ByteOrder.nativeOrder());
+    entries = buffer.asLongBuffer();
+  }
+
+  void visit(final Slot slot, final PageVisitor visitor) {
+    final long pages = slot.bytes() >>> GuestMemory.PAGE_SHIFT;
+    for (long first = 0; first < pages; first += CHUNK_PAGES) {
+      final int n = (int) Math.min(CHUNK_PAGES, pages - first);
+      final boolean known = load(slot.host(), first, n);
+      for (int i = 0; i < n; i++) {
+        if (known && (entries.get(i) & PRESENT_OR_SWAPPED) == 0) {
+          continue;
+        }
+        final long offset = (first + i) << GuestMemory.PAGE_SHIFT;
+        if (!isZero(slot.host() + offset)) {
+          visitor.page(slot.gpa() + offset, slot.host() + offset);
+        }
+      }
+    }
+  }
+
+  /** Pages of a slot that have memory; all of them where the host does not tell. */
+  long count(final Slot slot) {
+    final long pages = slot.bytes() >>> GuestMemory.PAGE_SHIFT;
+    long count = 0;
+    for (long first = 0; first < pages; first += CHUNK_PAGES) {
+      final int n = (int) Math.min(CHUNK_PAGES, pages - first);
+      if (!load(slot.host(), first, n)) {
+        count += n;
+        continue;
+      }
+      for (int i = 0; i < n; i++) {
+        count += entries.get(i) >>> 63;
+      }
+    }
+    return count;
+  }
+
+  private boolean load(final long host, final long firstPage, final int pages) {
+    if (file == null) {
+      return false;
+    }
+    try {
+      final FileChannel channel = file.getChannel();
+      long position = ((host >>> GuestMemory.PAGE_SHIFT) + firstPage) * 8;
+      buffer.clear().limit(pages * 8);
+      while (buffer.hasRemaining()) {
+        final int n = channel.read(buffer, position);
+        if (n <= 0) {
+          return false;
+        }
+        position += n;
+      }
+      return true;
+    } catch (final IOException e) {
+      return false;
+    }
+  }
+
+  private static boolean isZero(final long page) {
+    for (long at = page; at < page + GuestMemory.PAGE_SIZE; at += 32) {
+      final long bits =
+          HostMemory.getLong(at)
+              | HostMemory.getLong(at + 8)
+              | HostMemory.getLong(at + 16)
+              | HostMemory.getLong(at + 24);
+      if (bits != 0) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  @Override
+  public void close() {
+    try {
+      if (file != null) {
+        file.close();
+      }
+    } catch (final IOException e) {
+      throw new java.io.UncheckedIOException(e);
+    }
+  }
+}

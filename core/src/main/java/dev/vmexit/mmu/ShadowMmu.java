@@ -1,0 +1,580 @@
+package dev.vmexit.mmu;
+
+import dev.vmexit.memory.WriteListener;
+import dev.vmexit.x86.PageFaultError;
+import dev.vmexit.x86.Pte;
+import java.util.Objects;
+
+/**
+ * Shadow paging: the vCPU sees tables of our making, filled fault by fault from the guest's own,
+ * which are write-protected so that no store to them goes unseen.
+ *
+ * <p>Shadow tables have 512 entries and map 4 KiB whatever the guest does. A large guest page is
+ * split by direct pages, filled lazily. The guest's accessed bits are set when an spte is filled; a
+ * leaf takes stores only once the guest's dirty bit is set. Sptes of a frame with no slot are kept
+ * too, so that MMIO costs one fault only.
+ *
+ * <p>Sptes are always in step with the guest's tables: whoever stores to a shadowed frame tells
+ * {@link #tableWritten} (the vCPU's stores, one by one) or {@link #memoryWritten} (devices). So a
+ * switch of CR3 finds the tables of an address space as it left them, and INVLPG concerns the TLB
+ * alone.
+ *
+ * <p>What it does depends on its construction, the calls made and the entries that the walk of the
+ * very fault read, on nothing else: not on {@link #translate}, which changes nothing, nor on what
+ * guest memory holds at any other time. A replay that makes the same calls gets the same answers.
+ *
+ * <p>One vCPU, one thread. The fault path allocates nothing once its tables by frame have grown.
+ */
+public final class ShadowMmu implements Mmu, WriteListener {
+  /** Shadow pages that {@link #ShadowMmu(TableMemory, SlotView)} allows. */
+  public static final int DEFAULT_MAX_PAGES = 4096;
+
+  /** Writes to a table without a use of it that make it no table any more. */
+  public static final int DEFAULT_FLOOD_THRESHOLD = 4;
+
+  /** Fewer shadow pages than this cannot hold the path of one walk. */
+  public static final int MIN_PAGES = 16;
+
+  /**
+   * Bit of {@link Translation.Result#errorCode} beside the architecture's: the supervisor access
+   * that missed had SMAP held off by EFLAGS.AC. Kept in the record, never injected.
+   */
+  public static final int ERROR_SMAP_OVERRIDE = 1 << 16;
+
+  private static final TlbControl NO_TLB =
+      new TlbControl() {
+        @Override
+        public void flushAll() {}
+
+        @Override
+        public void flushPage(final long gva) {}
+
+        @Override
+        public void writeProtectFrame(final long gfn) {}
+
+        @Override
+        public void flushFrame(final long gfn) {}
+      };
+
+  private static final long IDENTITY = Spte.PRESENT | Spte.WRITABLE | Spte.USER | Spte.DIRTY;
+  private static final long ALL_RIGHTS = Spte.WRITABLE | Spte.USER;
+
+  private final PagingContext context = new PagingContext();
+  private final TableMemory tables;
+  private final SlotView slots;
+  private final GuestWalker walker;
+  private final ShadowPages pages;
+  private final int floodThreshold;
+
+  private TlbControl tlb = NO_TLB;
+  private int roleBase = ShadowRole.base(context);
+
+  private long filled;
+  private long reflected;
+  private long tableWrites;
+  private long noSlot;
+  private long readOnly;
+  private long entriesWritten;
+  private long prefetched;
+  private long flooded;
+
+  public ShadowMmu(final TableMemory tables, final SlotView slots) {
+    this(tables, slots, DEFAULT_MAX_PAGES, DEFAULT_FLOOD_THRESHOLD);
+  }
+
+  /**
+   * Makes an MMU with paging off and empty tables.
+   *
+   * @param maxPages bound of the pool of shadow pages, 6 KiB each
+   * @param floodThreshold writes to a table without a use of it that make it no table any more
+   */
+  public ShadowMmu(
+      final TableMemory tables,
+      final SlotView slots,
+      final int maxPages,
+      final int floodThreshold) {
+    if (maxPages < MIN_PAGES || maxPages > 1 << 21) {
+      throw new IllegalArgumentException(
+          "maxPages=" + maxPages + ", allowed: " + MIN_PAGES + " to " + (1 << 21));
+    }
+    if (floodThreshold < 1) {
+      throw new IllegalArgumentException("floodThreshold=" + floodThreshold + ", allowed: above 0");
+    }
+    this.tables = Objects.requireNonNull(tables, "tables");
+    this.slots = Objects.requireNonNull(slots, "slots");
+    this.walker = new GuestWalker(tables);
+    this.pages = new ShadowPages(maxPages, NO_TLB);
+    this.floodThreshold = floodThreshold;
+    pages.root = ShadowPages.ROOT_IDENTITY;
+  }
+
+  /** Names the TLBs that are filled from here; none before this call. */
+  public void attach(final TlbControl control) {
+    tlb = Objects.requireNonNull(control, "control");
+    pages.attach(control);
+  }
+
+  @Override
+  public PagingContext context() {
+    return context;
+  }
+
+  /**
+   * Takes the paging registers after a write to any of them, flushes the TLB as that write does and
+   * finds the shadow tables of the new context where they still exist.
+   */
+  @Override
+  public boolean setContext(final long cr0, final long cr3, final long cr4, final long efer) {
+    final boolean sameRules =
+        cr0 == context.cr0() && cr4 == context.cr4() && efer == context.efer();
+    if (!context.set(cr0, cr3, cr4, efer, tables)) {
+      return false;
+    }
+    roleBase = ShadowRole.base(context);
+    switch (context.mode()) {
+      case NONE -> pages.root = ShadowPages.ROOT_IDENTITY;
+      case BITS32, PAE -> {
+        pages.root = ShadowPages.ROOT_LEGACY;
+        for (int i = 0; i < PagingContext.PDPTES; i++) {
+          relinkGigabyte(i);
+        }
+      }
+      case LEVEL4 -> {
+        final int role = ShadowRole.table(roleBase, 4, 0);
+        pages.root = pages.find(context.tableBase() >>> 12, role);
+        if (pages.root != ShadowPages.NONE) {
+          pages.touch(pages.root);
+        }
+      }
+    }
+    if (sameRules) {
+      tlb.flushNonGlobal();
+    } else {
+      tlb.flushAll();
+    }
+    return true;
+  }
+
+  private void relinkGigabyte(final int index) {
+    final int known =
+        isGigabyteMapped(index)
+            ? pages.find(gigabyteGfn(index), gigabyteRole(index))
+            : ShadowPages.NONE;
+    if (known == ShadowPages.NONE) {
+      pages.clear(ShadowPages.ROOT_LEGACY, index);
+    } else {
+      pages.relink(ShadowPages.ROOT_LEGACY, index, known, ALL_RIGHTS);
+      pages.touch(known);
+    }
+  }
+
+  private boolean isGigabyteMapped(final int index) {
+    return context.mode() == PagingMode.BITS32 || (context.pdpte(index) & Pte.PRESENT) != 0;
+  }
+
+  private long gigabyteGfn(final int index) {
+    final long table =
+        context.mode() == PagingMode.BITS32 ? context.tableBase() : context.pdpte(index);
+    return (table & PagingContext.ADDRESS_MASK) >>> 12;
+  }
+
+  private int gigabyteRole(final int index) {
+    return ShadowRole.table(roleBase, 2, context.mode() == PagingMode.BITS32 ? index : 0);
+  }
+
+  /** Looks up the shadow tables; changes nothing. */
+  @Override
+  public void translate(final long gva, final int access, final Result result) {
+    final long[] sptes = pages.sptes();
+    int page = pages.root;
+    long at = gva;
+    int shift = 39;
+    if (context.mode() != PagingMode.LEVEL4) {
+      at &= 0xFFFF_FFFFL;
+      shift = 30;
+    } else if (page == ShadowPages.NONE) {
+      miss(access, 0, result);
+      return;
+    }
+    long allSet = ALL_RIGHTS;
+    long anySet = 0;
+    long spte;
+    while (true) {
+      spte = sptes[(page << ShadowPages.ENTRY_SHIFT) + ((int) (at >>> shift) & 511)];
+      if (spte == 0) {
+        miss(access, 0, result);
+        return;
+      }
+      allSet &= spte;
+      anySet |= spte;
+      if ((spte & Spte.LINK) == 0) {
+        break;
+      }
+      page = Spte.page(spte);
+      shift -= 9;
+    }
+    final int rights =
+        context.rights(
+            access, (allSet & Spte.WRITABLE) != 0, (allSet & Spte.USER) != 0, anySet < 0);
+    final boolean write = (access & WRITE) != 0;
+    if ((rights & PagingContext.needed(access)) == 0 || (write && (spte & Spte.DIRTY) == 0)) {
+      miss(access, PageFaultError.PRESENT, result);
+      return;
+    }
+    result.gpa = (spte & PagingContext.ADDRESS_MASK) | (gva & 0xFFF);
+    if ((spte & Spte.MMIO) != 0 || (write && (spte & Spte.ROM) != 0)) {
+      result.outcome = Result.NO_SLOT;
+      return;
+    }
+    final boolean takesStores = Spte.takesStores(spte);
+    if (write && !takesStores) {
+      miss(access, PageFaultError.PRESENT, result);
+      return;
+    }
+    result.outcome = Result.OK;
+    result.readable = (rights & PagingContext.MAY_READ) != 0;
+    result.writable = (rights & PagingContext.MAY_WRITE) != 0 && takesStores;
+    result.executable = (rights & PagingContext.MAY_FETCH) != 0;
+    result.global = (spte & Spte.GLOBAL) != 0 && context.pge();
+  }
+
+  private void miss(final int access, final int present, final Result result) {
+    int code = present;
+    if ((access & WRITE) != 0) {
+      code |= PageFaultError.WRITE;
+    }
+    if ((access & USER) != 0) {
+      code |= PageFaultError.USER;
+    }
+    // Always told, also where the architecture hides it: the walk must know what was tried.
+    if ((access & FETCH) != 0) {
+      code |= PageFaultError.FETCH;
+    }
+    if ((access & SMAP_OVERRIDE) != 0 && context.smap()) {
+      code |= ERROR_SMAP_OVERRIDE;
+    }
+    result.outcome = Result.MISS;
+    result.errorCode = code;
+  }
+
+  /**
+   * Handles a miss of {@link #translate}: walks the guest's tables and installs an spte, or tells
+   * why not.
+   *
+   * @param errorCode as the miss had it
+   * @param out filled with the outcome, the address and the entries read
+   * @return {@link Fault#outcome}
+   */
+  public int handleFault(final long gva, final int errorCode, final Fault out) {
+    final int access = accessOf(errorCode);
+    final Walk walk = out.walk;
+    walker.walk(context, gva, access, walk);
+    if (!walk.ok) {
+      touchPath(gva);
+      reflected++;
+      out.gpa = 0;
+      out.errorCode = walk.errorCode;
+      out.outcome = Fault.REFLECTED;
+      return Fault.REFLECTED;
+    }
+    out.gpa = walk.gpa;
+    out.errorCode = 0;
+    final int leafPage =
+        switch (context.mode()) {
+          case NONE -> identityPath(gva);
+          case BITS32 -> path32(gva, walk);
+          case PAE -> path64(gva & 0xFFFF_FFFFL, walk, gigabyte(gva), 2);
+          case LEVEL4 -> path64(gva, walk, rootLevel4(), 4);
+        };
+    // After the path: its tables are shadowed by now, and one of them may be the target.
+    out.outcome = install(leafPage, (int) (gva >>> 12) & 511, walk, (access & WRITE) != 0);
+    return out.outcome;
+  }
+
+  private static int accessOf(final int errorCode) {
+    int access = READ;
+    if ((errorCode & PageFaultError.WRITE) != 0) {
+      access |= WRITE;
+    }
+    if ((errorCode & PageFaultError.USER) != 0) {
+      access |= USER;
+    }
+    if ((errorCode & PageFaultError.FETCH) != 0) {
+      access |= FETCH;
+    }
+    if ((errorCode & ERROR_SMAP_OVERRIDE) != 0) {
+      access |= SMAP_OVERRIDE;
+    }
+    return access;
+  }
+
+  /** Marks the shadow pages on the way to an address as used, as far as there are any. */
+  private void touchPath(final long gva) {
+    int page = pages.root;
+    int shift = 39;
+    long at = gva;
+    if (context.mode() != PagingMode.LEVEL4) {
+      at &= 0xFFFF_FFFFL;
+      shift = 30;
+    }
+    while (page != ShadowPages.NONE) {
+      pages.touch(page);
+      final long spte = pages.spte(page, (int) (at >>> shift) & 511);
+      page = (spte & Spte.LINK) != 0 ? Spte.page(spte) : ShadowPages.NONE;
+      shift -= 9;
+    }
+  }
+
+  private int rootLevel4() {
+    if (pages.root == ShadowPages.NONE) {
+      pages.root = pages.obtain(context.tableBase() >>> 12, ShadowRole.table(roleBase, 4, 0));
+    } else {
+      pages.touch(pages.root);
+    }
+    return pages.root;
+  }
+
+  private int gigabyte(final long gva) {
+    final int index = (int) (gva >>> 30) & 3;
+    return pages.link(
+        ShadowPages.ROOT_LEGACY, index, gigabyteGfn(index), gigabyteRole(index), ALL_RIGHTS);
+  }
+
+  private int path64(final long gva, final Walk walk, final int top, final int topLevel) {
+    int page = top;
+    int level = topLevel;
+    for (int i = 0; i < walk.count - 1; i++) {
+      final long entry = walk.entryValue[i];
+      page =
+          pages.link(
+              page,
+              (int) (gva >>> (3 + 9 * level)) & 511,
+              (entry & PagingContext.ADDRESS_MASK) >>> 12,
+              ShadowRole.table(roleBase, level - 1, 0),
+              entry & Spte.RIGHTS);
+      level--;
+    }
+    long rights = walk.entryValue[walk.count - 1] & Spte.RIGHTS;
+    while (level > 1) {
+      page = direct(page, level, gva, walk.gpa, rights);
+      rights = ALL_RIGHTS;
+      level--;
+    }
+    return page;
+  }
+
+  private int path32(final long gva, final Walk walk) {
+    final int directory = gigabyte(gva);
+    final long pde = walk.entryValue[0];
+    final long rights = pde & Spte.RIGHTS;
+    if (walk.count == 1) {
+      return direct(directory, 2, gva, walk.gpa, rights);
+    }
+    return pages.link(
+        directory,
+        (int) (gva >>> 21) & 511,
+        (pde & 0xFFFF_F000L) >>> 12,
+        ShadowRole.table(roleBase, 1, (int) (gva >>> 21) & 1),
+        rights);
+  }
+
+  private int identityPath(final long gva) {
+    final long at = gva & 0xFFFF_FFFFL;
+    final int directory = direct(ShadowPages.ROOT_IDENTITY, 3, at, at, ALL_RIGHTS);
+    return direct(directory, 2, at, at, ALL_RIGHTS);
+  }
+
+  /** Steps from a level through a direct page to the level below. */
+  private int direct(
+      final int page, final int level, final long gva, final long gpa, final long rights) {
+    final int shift = 3 + 9 * level;
+    return pages.linkDirect(
+        page, (int) (gva >>> shift) & 511, gpa >>> shift << (shift - 12), level - 1, rights);
+  }
+
+  private int install(final int leafPage, final int index, final Walk walk, final boolean write) {
+    final long gpa = walk.gpa;
+    long spte;
+    if (walk.count == 0) {
+      spte = IDENTITY;
+    } else {
+      final long entry = walk.entryValue[walk.count - 1];
+      // Above a direct page the rights stand in the link.
+      spte = Spte.PRESENT | (walk.pageShift == 12 ? entry & Spte.RIGHTS : ALL_RIGHTS);
+      spte |= entry & Spte.GLOBAL;
+      spte |= walk.dirty ? Spte.DIRTY : 0;
+    }
+    spte |= gpa & PagingContext.ADDRESS_MASK;
+    spte |= frameBits(gpa);
+    pages.setLeaf(leafPage, index, spte);
+    if ((spte & Spte.MMIO) != 0) {
+      noSlot++;
+      return Fault.NO_SLOT;
+    }
+    if (write && (spte & Spte.ROM) != 0) {
+      readOnly++;
+      return Fault.READ_ONLY;
+    }
+    if (write && (spte & Spte.WRITE_PROTECTED) != 0) {
+      tableWrites++;
+      return Fault.TABLE_WRITE;
+    }
+    filled++;
+    return Fault.FILLED;
+  }
+
+  private long frameBits(final long gpa) {
+    if (!slots.isBacked(gpa)) {
+      return Spte.MMIO;
+    }
+    return (slots.isReadOnly(gpa) ? Spte.ROM : 0)
+        | (pages.isShadowed(gpa >>> 12) ? Spte.WRITE_PROTECTED : 0);
+  }
+
+  /** Whether stores to a frame must be told to {@link #tableWritten}. */
+  public boolean isShadowed(final long gfn) {
+    return pages.isShadowed(gfn);
+  }
+
+  /**
+   * A store to guest memory has happened; does nothing where the frame is not shadowed. A
+   * page-table entry written whole is taken over at once, other sptes that the bytes stand for are
+   * dropped. Written often without a use in between, the frame is no longer taken for a table.
+   *
+   * @param size 1 to 16 bytes, may cross into the next page
+   * @param newValue what was stored, where {@code size} is at most 8
+   */
+  public void tableWritten(final long gpa, final int size, final long newValue) {
+    final int here = (int) Math.min(size, 4096 - (gpa & 4095));
+    frameWritten(gpa, here, newValue, here == size);
+    if (here < size) {
+      frameWritten(gpa + here, size - here, 0, false);
+    }
+  }
+
+  private void frameWritten(
+      final long gpa, final int size, final long newValue, final boolean whole) {
+    final long gfn = gpa >>> 12;
+    boolean flood = false;
+    for (int page = pages.firstOf(gfn); page != ShadowPages.NONE; page = pages.nextOf(page)) {
+      flood |= pages.countWrite(page) >= floodThreshold;
+    }
+    if (flood) {
+      flooded++;
+      pages.zapFrame(gfn);
+      return;
+    }
+    final int offset = (int) gpa & 4095;
+    for (int page = pages.firstOf(gfn); page != ShadowPages.NONE; page = pages.nextOf(page)) {
+      if (ShadowRole.mode(pages.role(page)) == PagingMode.BITS32) {
+        written32(page, offset, size, newValue, whole);
+      } else {
+        written64(page, offset, size, newValue, whole);
+      }
+    }
+  }
+
+  private void written64(
+      final int page, final int offset, final int size, final long value, final boolean whole) {
+    final int first = offset >> 3;
+    if (whole && size == 8 && (offset & 7) == 0) {
+      entryWritten(page, first, value);
+      return;
+    }
+    for (int i = first; i <= (offset + size - 1) >> 3; i++) {
+      drop(page, i);
+    }
+  }
+
+  private void written32(
+      final int page, final int offset, final int size, final long value, final boolean whole) {
+    final int role = pages.role(page);
+    final int quadrant = ShadowRole.quadrant(role);
+    for (int i = offset >> 2; i <= (offset + size - 1) >> 2; i++) {
+      if (ShadowRole.level(role) == 2) {
+        if (i >> 8 == quadrant) {
+          drop(page, (i & 255) << 1);
+          drop(page, (i & 255) << 1 | 1);
+        }
+      } else if (i >> 9 == quadrant) {
+        if (whole && size == 4 && (offset & 3) == 0) {
+          entryWritten(page, i & 511, value & 0xFFFF_FFFFL);
+        } else {
+          drop(page, i & 511);
+        }
+      }
+    }
+  }
+
+  private void drop(final int page, final int index) {
+    entriesWritten++;
+    pages.clear(page, index);
+  }
+
+  /** Takes a new last-level entry over if the guest has marked it accessed; else drops the spte. */
+  private void entryWritten(final int page, final int index, final long entry) {
+    final int role = pages.role(page);
+    final long ready = Pte.PRESENT | Pte.ACCESSED;
+    if (ShadowRole.level(role) != 1
+        || (entry & ready) != ready
+        || GuestWalker.isReserved(ShadowRole.mode(role), ShadowRole.nxe(role), entry)) {
+      drop(page, index);
+      return;
+    }
+    entriesWritten++;
+    prefetched++;
+    final long gpa = entry & PagingContext.ADDRESS_MASK;
+    pages.setLeaf(
+        page,
+        index,
+        gpa | frameBits(gpa) | Spte.PRESENT | (entry & (Spte.RIGHTS | Spte.DIRTY | Spte.GLOBAL)));
+  }
+
+  /**
+   * A device has stored to guest memory: frames that were tables are tables no more. To be called
+   * for stores that go past the vCPU, and for no other.
+   */
+  @Override
+  public void memoryWritten(final long gpa, final long length) {
+    if (length <= 0) {
+      return;
+    }
+    final long last = (gpa + length - 1) >>> 12;
+    for (long gfn = gpa >>> 12; gfn <= last; gfn++) {
+      if (pages.isShadowed(gfn)) {
+        pages.zapFrame(gfn);
+      }
+    }
+  }
+
+  /** INVLPG. Sptes are in step with the guest's tables already; the TLB need not be. */
+  public void invalidatePage(final long gva) {
+    tlb.flushPage(gva);
+  }
+
+  /** Forgets all shadow tables, and empties the TLB. */
+  public void flushAll() {
+    pages.zapAll();
+    if (context.mode() == PagingMode.LEVEL4) {
+      pages.root = ShadowPages.NONE;
+    }
+    tlb.flushAll();
+  }
+
+  /** Counts since construction. */
+  public ShadowStats stats() {
+    return new ShadowStats(
+        filled,
+        reflected,
+        tableWrites,
+        noSlot,
+        readOnly,
+        entriesWritten,
+        prefetched,
+        flooded,
+        pages.created,
+        pages.zapped,
+        pages.evicted,
+        pages.used);
+  }
+}

@@ -1,0 +1,64 @@
+package dev.vmexit.vcpu;
+
+import dev.vmexit.x86.decode.Instruction;
+
+/**
+ * Why a vCPU left guest mode: one reused flyweight per vCPU, filled by {@link Vcpu#enter} and
+ * answered by the run loop before it enters again. The counterpart of {@code struct kvm_run}.
+ *
+ * <p>Exits come in two manners. A <em>request</em> (PIO, MMIO, MSR, CPUID, TSC) leaves with rip on
+ * the instruction; the answer is put into {@link #value} (or {@link #cpuid}), and the instruction
+ * completes at the next entry. A <em>notice</em> (CR, INVLPG, HLT) leaves after the instruction:
+ * {@link #rip} names it, the state is already beyond it. PAGE_FAULT leaves on the instruction,
+ * which restarts.
+ */
+public final class VcpuExit {
+  /** The instruction limit given to {@link Vcpu#enter} is reached; not recorded. */
+  public static final int LIMIT = 0;
+
+  public static final int PIO = 1;
+  public static final int MMIO = 2;
+  public static final int PAGE_FAULT = 3;
+  public static final int CR = 4;
+  public static final int MSR = 5;
+  public static final int CPUID = 6;
+  public static final int HLT = 7;
+  public static final int INVLPG = 8;
+  public static final int TSC = 9;
+  public static final int IRQ_WINDOW = 10;
+  public static final int SHUTDOWN = 11;
+  public static final int KICK = 12;
+
+  /** An instruction executed by {@link Vcpu#emulate} is complete; not recorded by itself. */
+  public static final int EMULATED = 13;
+
+  public int reason;
+
+  /** rip of the instruction that exits. */
+  public long rip;
+
+  /** Port, gpa, gva, register number, MSR index, leaf. */
+  public long address;
+
+  /** Bytes moved, zero-extended; for a read, to be filled in by the run loop. */
+  public long value;
+
+  /** Bytes of a PIO or MMIO access. */
+  public int size;
+
+  public boolean write;
+
+  /** PAGE_FAULT: the architecture's error code of the access; CPUID: subleaf. */
+  public int errorCode;
+
+  /** MSR: the run loop refuses; the instruction raises #GP(0). */
+  public boolean refused;
+
+  /** CPUID: eax, ebx, ecx, edx, filled in by the run loop. */
+  public final int[] cpuid = new int[4];
+
+  /** Bytes of the instruction, for the record; 0 long where none was fetched. */
+  public int instructionLength;
+
+  public final byte[] instruction = new byte[Instruction.MAX_LENGTH];
+}

@@ -1,0 +1,257 @@
+package dev.vmexit.vcpu.soft.integer;
+
+import dev.vmexit.vcpu.soft.Op;
+import dev.vmexit.vcpu.soft.SoftCpu;
+import dev.vmexit.x86.decode.Instruction;
+
+/** MOV of general registers, memory and immediates, a class per operand form and size. */
+final class MovForms {
+  private MovForms() {}
+
+  /** Null for moves to and from segment, control and debug registers. */
+  static Op bind(final Instruction insn) {
+    return switch (Forms.of(insn)) {
+      case Forms.REG_REG + Forms.S8 -> new RegReg8(insn);
+      case Forms.REG_REG + Forms.S16 -> new RegReg16(insn);
+      case Forms.REG_REG + Forms.S32 -> new RegReg32(insn);
+      case Forms.REG_REG + Forms.S64 -> new RegReg64(insn);
+      case Forms.REG_MEM + Forms.S8 -> new RegMem8(insn);
+      case Forms.REG_MEM + Forms.S16 -> new RegMem16(insn);
+      case Forms.REG_MEM + Forms.S32 -> new RegMem32(insn);
+      case Forms.REG_MEM + Forms.S64 -> new RegMem64(insn);
+      case Forms.MEM_REG + Forms.S8 -> new MemReg8(insn);
+      case Forms.MEM_REG + Forms.S16 -> new MemReg16(insn);
+      case Forms.MEM_REG + Forms.S32 -> new MemReg32(insn);
+      case Forms.MEM_REG + Forms.S64 -> new MemReg64(insn);
+      case Forms.REG_IMM + Forms.S8 -> new RegImm8(insn);
+      case Forms.REG_IMM + Forms.S16 -> new RegImm16(insn);
+      case Forms.REG_IMM + Forms.S32 -> new RegImm32(insn);
+      case Forms.REG_IMM + Forms.S64 -> new RegImm64(insn);
+      case Forms.MEM_IMM + Forms.S8 -> new MemImm8(insn);
+      case Forms.MEM_IMM + Forms.S16 -> new MemImm16(insn);
+      case Forms.MEM_IMM + Forms.S32 -> new MemImm32(insn);
+      case Forms.MEM_IMM + Forms.S64 -> new MemImm64(insn);
+      default -> null;
+    };
+  }
+
+  static final class RegReg8 extends Forms.RegReg {
+    RegReg8(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.reg8(dst, cpu.reg8(src));
+    }
+  }
+
+  static final class RegReg16 extends Forms.RegReg {
+    RegReg16(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.reg16(dst, cpu.reg16(src));
+    }
+  }
+
+  static final class RegReg32 extends Forms.RegReg {
+    RegReg32(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.reg32(dst, cpu.reg32(src));
+    }
+  }
+
+  static final class RegReg64 extends Forms.RegReg {
+    RegReg64(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.reg64(dst, cpu.reg64(src));
+    }
+  }
+
+  static final class RegMem8 extends Forms.RegMem {
+    RegMem8(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.reg8(dst, cpu.load8(readAddress(cpu, 1)));
+    }
+  }
+
+  static final class RegMem16 extends Forms.RegMem {
+    RegMem16(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.reg16(dst, cpu.load16(readAddress(cpu, 2)));
+    }
+  }
+
+  static final class RegMem32 extends Forms.RegMem {
+    RegMem32(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.reg32(dst, cpu.load32(readAddress(cpu, 4)));
+    }
+  }
+
+  static final class RegMem64 extends Forms.RegMem {
+    RegMem64(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.reg64(dst, cpu.load64(readAddress(cpu, 8)));
+    }
+  }
+
+  static final class MemReg8 extends Forms.MemReg {
+    MemReg8(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.store8(writeAddress(cpu, 1), cpu.reg8(src));
+    }
+  }
+
+  static final class MemReg16 extends Forms.MemReg {
+    MemReg16(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.store16(writeAddress(cpu, 2), cpu.reg16(src));
+    }
+  }
+
+  static final class MemReg32 extends Forms.MemReg {
+    MemReg32(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.store32(writeAddress(cpu, 4), cpu.reg32(src));
+    }
+  }
+
+  static final class MemReg64 extends Forms.MemReg {
+    MemReg64(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.store64(writeAddress(cpu, 8), cpu.reg64(src));
+    }
+  }
+
+  static final class RegImm8 extends Forms.RegImm {
+    RegImm8(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.reg8(dst, (int) imm);
+    }
+  }
+
+  static final class RegImm16 extends Forms.RegImm {
+    RegImm16(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.reg16(dst, (int) imm);
+    }
+  }
+
+  static final class RegImm32 extends Forms.RegImm {
+    RegImm32(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.reg32(dst, (int) imm);
+    }
+  }
+
+  static final class RegImm64 extends Forms.RegImm {
+    RegImm64(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.reg64(dst, imm);
+    }
+  }
+
+  static final class MemImm8 extends Forms.MemImm {
+    MemImm8(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.store8(writeAddress(cpu, 1), (int) imm);
+    }
+  }
+
+  static final class MemImm16 extends Forms.MemImm {
+    MemImm16(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.store16(writeAddress(cpu, 2), (int) imm);
+    }
+  }
+
+  static final class MemImm32 extends Forms.MemImm {
+    MemImm32(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.store32(writeAddress(cpu, 4), (int) imm);
+    }
+  }
+
+  static final class MemImm64 extends Forms.MemImm {
+    MemImm64(final Instruction insn) {
+      super(insn);
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      cpu.store64(writeAddress(cpu, 8), imm);
+    }
+  }
+}

@@ -1,0 +1,27 @@
+package dev.vmexit.vcpu.soft.sse;
+
+import dev.vmexit.vcpu.soft.Op;
+import dev.vmexit.x86.decode.Instruction;
+
+/**
+ * Binds MMX, SSE and SSE2 instructions, the state-saving ones and the cache hints to their
+ * semantics.
+ */
+public final class SseOps {
+  private SseOps() {}
+
+  /** Gives an instruction's op, or null where it is not one of these (VEX forms never are). */
+  public static Op bind(final Instruction insn) {
+    if (insn.hasPrefix(Instruction.PREFIX_VEX)) {
+      return null;
+    }
+    Op op = MmxOps.isMmx(insn) ? MmxOps.bind(insn) : null;
+    op = op != null ? op : MoveOps.bind(insn);
+    op = op != null ? op : IntegerOps.bind(insn);
+    op = op != null ? op : ShuffleOps.bind(insn);
+    op = op != null ? op : FloatOps.bind(insn);
+    op = op != null ? op : ConvertOps.bind(insn);
+    op = op != null ? op : HintOps.bind(insn);
+    return op != null ? op : StateOps.bind(insn);
+  }
+}

@@ -1,0 +1,63 @@
+package dev.vmexit.vm;
+
+import java.nio.ByteBuffer;
+import org.agrona.concurrent.MessageHandler;
+import org.agrona.concurrent.UnsafeBuffer;
+import org.agrona.concurrent.ringbuffer.ManyToOneRingBuffer;
+import org.agrona.concurrent.ringbuffer.RingBufferDescriptor;
+
+/**
+ * The in-ring: the only way from other threads to a machine. Any thread offers; the vCPU's thread
+ * drains between two entries.
+ */
+public final class CommandRing {
+  static final int STOP = 1;
+  static final int CONSOLE_INPUT = 2;
+  static final int NMI = 3;
+  static final int WAKE = 4;
+
+  private static final int CAPACITY = 64 * 1024;
+
+  private final ManyToOneRingBuffer ring =
+      new ManyToOneRingBuffer(
+          new UnsafeBuffer(
+              ByteBuffer.allocateDirect(CAPACITY + RingBufferDescriptor.TRAILER_LENGTH)));
+  private volatile Runnable wake = () -> {};
+
+  /** Called after each offer, from the offering thread: kicks the vCPU. */
+  void onOffer(final Runnable action) {
+    wake = action;
+  }
+
+  /**
+   * Asks the machine to stop.
+   *
+   * @param reason an ordinal of {@link RunEnd}
+   * @return false where the ring is full
+   */
+  public boolean stop(final RunEnd reason) {
+    final UnsafeBuffer message = new UnsafeBuffer(new byte[4]);
+    message.putInt(0, reason.ordinal());
+    return offer(STOP, message, 4);
+  }
+
+  /** Bytes typed at the console; false where the ring is full. */
+  public boolean consoleInput(final byte[] bytes, final int length) {
+    return length == 0 || offer(CONSOLE_INPUT, new UnsafeBuffer(bytes), length);
+  }
+
+  /** Presses the NMI button. */
+  public boolean nmi() {
+    return offer(NMI, new UnsafeBuffer(new byte[4]), 4);
+  }
+
+  private boolean offer(final int type, final UnsafeBuffer message, final int length) {
+    final boolean taken = ring.write(type, message, 0, length);
+    wake.run();
+    return taken;
+  }
+
+  int drain(final MessageHandler handler) {
+    return ring.read(handler);
+  }
+}

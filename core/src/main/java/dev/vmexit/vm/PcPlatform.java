@@ -1,0 +1,175 @@
+package dev.vmexit.vm;
+
+import dev.vmexit.device.A20Gate;
+import dev.vmexit.device.AcpiPm;
+import dev.vmexit.device.ByteSink;
+import dev.vmexit.device.CmosRtc;
+import dev.vmexit.device.DebugExit;
+import dev.vmexit.device.DebugPort;
+import dev.vmexit.device.FastA20Port;
+import dev.vmexit.device.I8042;
+import dev.vmexit.device.MachineClock;
+import dev.vmexit.device.MmioBus;
+import dev.vmexit.device.PciConfig;
+import dev.vmexit.device.Pit8254;
+import dev.vmexit.device.PortBus;
+import dev.vmexit.device.PostCodePort;
+import dev.vmexit.device.ResetControl;
+import dev.vmexit.device.ScratchPorts;
+import dev.vmexit.device.SystemControlPort;
+import dev.vmexit.device.TimerQueue;
+import dev.vmexit.device.Uart16550;
+import dev.vmexit.irq.IoApic;
+import dev.vmexit.irq.Irqchip;
+import dev.vmexit.irq.LocalApic;
+import dev.vmexit.irq.Pic8259Pair;
+
+/**
+ * The devices of a PC with a serial console and no display, built, wired to the interrupt
+ * controllers and put on the buses. A machine that is reset is a new platform.
+ *
+ * <pre>
+ *   ports  0x000-0x00F DMA   0x020 0x0A0 0x4D0 PIC   0x040-0x043 PIT    0x060 0x064 i8042
+ *          0x061 control     0x070-0x071 CMOS        0x080 POST code    0x081-0x08F DMA pages
+ *          0x092 fast A20    0x0C0-0x0DF DMA         0x0E9 debug        0x0F4 debug exit
+ *          0x3F8-0x3FF UART  0x600-0x60B ACPI PM     0xCF8-0xCFF PCI, reset control
+ *   memory 0xFEC00000 I/O APIC                       0xFEE00000 local APIC
+ *   IRQs   0 PIT   1, 12 i8042   4 UART   8 RTC   9 SCI, level
+ * </pre>
+ */
+public final class PcPlatform {
+  /** The system control interrupt of ACPI. */
+  private static final int SCI = 9;
+
+  private final PortBus ports = new PortBus();
+  private final MmioBus memory = new MmioBus();
+  private final Irqchip irqchip;
+  private final Uart16550 uart;
+  private final Pit8254 pit;
+  private final CmosRtc rtc;
+  private final AcpiPm acpiPm;
+  private final PostCodePort postCode = new PostCodePort();
+
+  /**
+   * What can be chosen.
+   *
+   * @param epochSeconds what the RTC shows at time 0 of the machine's clock, seconds since 1970,
+   *     UTC
+   * @param lowRam bytes of RAM below 4 GiB
+   * @param highRam bytes of RAM above 4 GiB
+   * @param vcpus number of vCPUs, 1 to 255
+   * @param console takes what the guest sends to the first serial port
+   * @param debugConsole takes what it writes to port 0xE9
+   * @param debugExit whether the debug exit device is there
+   */
+  public record Options(
+      long epochSeconds,
+      long lowRam,
+      long highRam,
+      int vcpus,
+      ByteSink console,
+      ByteSink debugConsole,
+      boolean debugExit) {}
+
+  /**
+   * Builds a machine's devices at power-on.
+   *
+   * @param clock the machine's clock, for all of them
+   * @param timers the queue that the run loop drives
+   * @param events told what the guest asks of the machine
+   */
+  public PcPlatform(
+      final MachineClock clock,
+      final TimerQueue timers,
+      final Options options,
+      final PlatformEvents events) {
+    irqchip = new Irqchip(options.vcpus(), clock, timers);
+    uart = new Uart16550(Uart16550.COM1, irqchip.line(4), clock, timers, options.console());
+    pit = new Pit8254(irqchip.line(0), clock, timers);
+    rtc =
+        new CmosRtc(
+            options.epochSeconds(),
+            options.lowRam(),
+            options.highRam(),
+            irqchip.line(8),
+            clock,
+            timers);
+    acpiPm = new AcpiPm(24, irqchip.line(SCI), clock, timers, events::powerOff);
+    final A20Gate a20 = new A20Gate();
+    final I8042 i8042 =
+        new I8042(
+            irqchip.line(1),
+            irqchip.line(12),
+            a20,
+            () -> events.reset("keyboard controller (port 0x64)"));
+    final ResetControl resetControl =
+        new ResetControl(() -> events.reset("reset control register (port 0xcf9)"));
+
+    ports.register(new ScratchPorts(0x00, 0x0F), 0x00, 0x0F);
+    ports.register(irqchip.pic(), Pic8259Pair.MASTER, Pic8259Pair.MASTER + 1);
+    ports.register(pit, Pit8254.BASE, Pit8254.BASE + Pit8254.PORTS - 1);
+    ports.register(i8042, I8042.DATA_PORT, I8042.DATA_PORT);
+    ports.register(
+        new SystemControlPort(pit, clock), SystemControlPort.PORT, SystemControlPort.PORT);
+    ports.register(i8042, I8042.COMMAND_PORT, I8042.COMMAND_PORT);
+    ports.register(rtc, CmosRtc.INDEX_PORT, CmosRtc.DATA_PORT);
+    ports.register(postCode, PostCodePort.PORT, PostCodePort.PORT);
+    ports.register(new ScratchPorts(0x81, 0x8F), 0x81, 0x8F);
+    ports.register(
+        new FastA20Port(a20, () -> events.reset("system control port (port 0x92)")),
+        FastA20Port.PORT,
+        FastA20Port.PORT);
+    ports.register(irqchip.pic(), Pic8259Pair.SLAVE, Pic8259Pair.SLAVE + 1);
+    ports.register(new ScratchPorts(0xC0, 0xDF), 0xC0, 0xDF);
+    ports.register(new DebugPort(options.debugConsole()), DebugPort.PORT, DebugPort.PORT);
+    if (options.debugExit()) {
+      ports.register(new DebugExit(events::debugExit), DebugExit.PORT, DebugExit.PORT);
+    }
+    ports.register(uart, Uart16550.COM1, Uart16550.COM1 + Uart16550.PORTS - 1);
+    ports.register(irqchip.pic(), Pic8259Pair.ELCR, Pic8259Pair.ELCR + 1);
+    ports.register(acpiPm, AcpiPm.BASE, AcpiPm.BASE + AcpiPm.PORTS - 1);
+    ports.register(new PciConfig(resetControl), PciConfig.FIRST_PORT, PciConfig.LAST_PORT);
+
+    memory.register(irqchip.ioApic(), IoApic.BASE, IoApic.LENGTH);
+    memory.register(irqchip.localApicPage(), LocalApic.BASE, LocalApic.LENGTH);
+
+    // As firmware does it: the SCI is level-triggered at the PIC too.
+    ports.write(Pic8259Pair.ELCR + 1, 1, 1 << (SCI - 8));
+  }
+
+  /** The I/O ports. */
+  public PortBus ports() {
+    return ports;
+  }
+
+  /** The memory that is not RAM. */
+  public MmioBus memory() {
+    return memory;
+  }
+
+  public Irqchip irqchip() {
+    return irqchip;
+  }
+
+  /** The serial port of the console, whose input the run loop feeds. */
+  public Uart16550 uart() {
+    return uart;
+  }
+
+  public Pit8254 pit() {
+    return pit;
+  }
+
+  public CmosRtc rtc() {
+    return rtc;
+  }
+
+  public AcpiPm acpiPm() {
+    return acpiPm;
+  }
+
+  /** The last code that the guest wrote to port 0x80. */
+  public int postCode() {
+    return postCode.code();
+  }
+}

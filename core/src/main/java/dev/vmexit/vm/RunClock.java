@@ -1,0 +1,19 @@
+package dev.vmexit.vm;
+
+import dev.vmexit.device.MachineClock;
+
+/** The machine's clock as the run loop drives it. */
+interface RunClock extends MachineClock {
+  /** Tells the host's time at an exit or while halted. */
+  void advance(long hostNanos);
+
+  /** How far the vCPU may run before a deadline of this clock. */
+  long retiredLimit(long retired, long deadline);
+
+  /**
+   * The vCPU is halted until a deadline ({@code Long.MAX_VALUE}: none).
+   *
+   * @return true where the clock is there now; false where the caller has to wait
+   */
+  boolean skipTo(long deadline);
+}

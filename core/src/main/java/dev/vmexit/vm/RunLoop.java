@@ -1,0 +1,498 @@
+package dev.vmexit.vm;
+
+import dev.vmexit.device.Uart16550;
+import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.exit.ExitKind;
+import dev.vmexit.exit.ExitSink;
+import dev.vmexit.irq.Irqchip;
+import dev.vmexit.memory.HostMemory;
+import dev.vmexit.mmu.Fault;
+import dev.vmexit.mmu.Mmu;
+import dev.vmexit.mmu.ShadowMmu;
+import dev.vmexit.vcpu.StateLayout;
+import dev.vmexit.vcpu.TableWrites;
+import dev.vmexit.vcpu.Vcpu;
+import dev.vmexit.vcpu.VcpuExit;
+import dev.vmexit.x86.Flags;
+import dev.vmexit.x86.Msr;
+import dev.vmexit.x86.Seg;
+import dev.vmexit.x86.Vector;
+import java.util.List;
+import org.agrona.MutableDirectBuffer;
+import org.agrona.concurrent.IdleStrategy;
+import org.agrona.concurrent.NanoClock;
+
+/**
+ * The one door between a vCPU and the world: enters the guest, hands each exit to what must handle
+ * it, records it, injects what waits, and enters again. Runs on the vCPU's thread until something
+ * ends the run.
+ *
+ * <p>The host's clock is read twice a round: when the guest was left and when it is entered again.
+ * Nothing here allocates while the guest runs.
+ */
+public final class RunLoop implements PlatformEvents {
+  private static final int CONSOLE_BUFFER = 64 * 1024;
+
+  private final int number;
+  private final Vcpu vcpu;
+  private final VcpuExit exit;
+  private final long state;
+  private final Mmu mmu;
+
+  /** The same MMU where it is a shadow MMU, else null. */
+  private final ShadowMmu shadow;
+
+  private final RunClock clock;
+  private final dev.vmexit.device.TimerQueue timers;
+  private final PcPlatform platform;
+  private final Irqchip irqchip;
+  private final Uart16550 uart;
+  private final ExitSink sink;
+  private final CommandRing commands;
+  private final NanoClock hostClock;
+  private final IdleStrategy idle;
+
+  private final ExitEvent event = new ExitEvent();
+  private final Fault fault = new Fault();
+  private final LastExits lastExits = new LastExits();
+  private final byte[] pendingInput = new byte[CONSOLE_BUFFER];
+  private int inputHead;
+  private int inputTail;
+
+  private long started;
+  private long entered;
+  private long left;
+  private long exits;
+  private boolean windowRequested;
+
+  private RunEnd end;
+  private String endDetail = "";
+  private int endStatus;
+
+  RunLoop(
+      final int number,
+      final Vcpu vcpu,
+      final Mmu mmu,
+      final RunClock clock,
+      final dev.vmexit.device.TimerQueue timers,
+      final PcPlatform platform,
+      final ExitSink sink,
+      final CommandRing commands,
+      final NanoClock hostClock,
+      final IdleStrategy idle) {
+    this.number = number;
+    this.vcpu = vcpu;
+    this.exit = vcpu.exit();
+    this.state = vcpu.state();
+    this.mmu = mmu;
+    this.shadow = mmu instanceof ShadowMmu s ? s : null;
+    this.clock = clock;
+    this.timers = timers;
+    this.platform = platform;
+    this.irqchip = platform.irqchip();
+    this.uart = platform.uart();
+    this.sink = sink;
+    this.commands = commands;
+    this.hostClock = hostClock;
+    this.idle = idle;
+    commands.onOffer(vcpu::kick);
+  }
+
+  /** Runs until the run ends; the sink stays open. */
+  RunResult run() {
+    event.vcpu = number;
+    started = hostClock.nanoTime();
+    entered = started;
+    while (end == null) {
+      commands.drain(this::command);
+      feedConsole();
+      final long now = clock.nanos();
+      if (now >= timers.nextDeadline()) {
+        timers.run(now);
+      }
+      if (end != null) {
+        break;
+      }
+      inject();
+      int reason = vcpu.enter(clock.retiredLimit(retired(), timers.nextDeadline()));
+      left = hostClock.nanoTime();
+      clock.advance(left);
+      while (reason >= 0) {
+        reason = handle(reason);
+      }
+      entered = hostClock.nanoTime();
+      clock.advance(entered);
+    }
+    return new RunResult(end, endDetail, endStatus, retired(), exits);
+  }
+
+  List<String> lastExits() {
+    return lastExits.lines();
+  }
+
+  private long retired() {
+    return HostMemory.getLong(state + StateLayout.RETIRED);
+  }
+
+  private void end(final RunEnd reason) {
+    if (end == null) {
+      end = reason;
+    }
+  }
+
+  // ---- commands ----
+
+  private void command(
+      final int type, final MutableDirectBuffer buffer, final int index, final int length) {
+    switch (type) {
+      case CommandRing.STOP -> end(RunEnd.of(buffer.getInt(index)));
+      case CommandRing.CONSOLE_INPUT -> {
+        for (int i = 0; i < length; i++) {
+          if (inputTail - inputHead < CONSOLE_BUFFER) {
+            pendingInput[inputTail++ & CONSOLE_BUFFER - 1] = buffer.getByte(index + i);
+          }
+        }
+      }
+      case CommandRing.NMI -> irqchip.pulseNmi();
+      default -> {}
+    }
+  }
+
+  private void feedConsole() {
+    while (inputHead != inputTail && uart.canReceive()) {
+      uart.receive(pendingInput[inputHead++ & CONSOLE_BUFFER - 1] & 0xFF);
+    }
+  }
+
+  // ---- injection ----
+
+  private void inject() {
+    if (irqchip.nmiPending(number) && vcpu.nmiInjectable()) {
+      irqchip.acceptNmi(number);
+      recordInjection(Vector.NMI, ExitEvent.INJECT_NMI, -1, false, 0);
+      vcpu.injectNmi();
+      return;
+    }
+    if (irqchip.interruptPending(number)) {
+      if (vcpu.interruptible()) {
+        final int vector = irqchip.acknowledge(number);
+        if (vector >= 0) {
+          final long requested = irqchip.requestTime(number, vector);
+          final long waited = requested < 0 ? -1 : Math.max(0, clock.nanos() - requested);
+          recordInjection(vector, ExitEvent.INJECT_INTERRUPT, waited, false, 0);
+          vcpu.injectInterrupt(vector);
+        }
+      } else if (!windowRequested) {
+        windowRequested = true;
+        vcpu.requestInterruptWindow(true);
+      }
+    } else if (windowRequested) {
+      windowRequested = false;
+      vcpu.requestInterruptWindow(false);
+    }
+  }
+
+  private void recordInjection(
+      final int vector,
+      final int type,
+      final long waited,
+      final boolean hasErrorCode,
+      final int errorCode) {
+    exits++;
+    if (!sink.wants(ExitKind.INJECT)) {
+      return;
+    }
+    event.clearPayload();
+    header(ExitKind.INJECT);
+    event.rip = HostMemory.getLong(state + StateLayout.RIP);
+    event.guestTime = 0;
+    event.handlerTime = 0;
+    event.address = vector;
+    event.value = waited;
+    event.detail = type;
+    event.write = hasErrorCode;
+    event.errorCode = errorCode;
+    lastExits.add(event);
+    sink.write(event);
+  }
+
+  // ---- the record ----
+
+  private void header(final ExitKind kind) {
+    final long s = state;
+    final ExitEvent e = event;
+    e.kind = kind;
+    e.retired = HostMemory.getLong(s + StateLayout.RETIRED);
+    e.hostTime = left - started;
+    e.guestTime = left - entered;
+    e.rip = exit.rip;
+    e.mode = vcpu.mode();
+    e.csBase =
+        (e.mode & ExitEvent.MODE_CODE_SIZE) == 8
+            ? 0
+            : HostMemory.getLong(s + StateLayout.segment(Seg.CS) + StateLayout.SEG_BASE);
+    e.cr0 = HostMemory.getLong(s + StateLayout.CR0);
+    e.cr3 = HostMemory.getLong(s + StateLayout.CR3);
+    e.cr4 = HostMemory.getLong(s + StateLayout.CR4);
+    e.efer = HostMemory.getLong(s + StateLayout.EFER);
+    e.rflags = vcpu.rflags();
+    e.interruptState = vcpu.interruptState();
+    for (int i = 0; i < 16; i++) {
+      e.registers[i] = HostMemory.getLong(s + StateLayout.GPR + i * 8L);
+    }
+  }
+
+  /** Fills the record's state as it stands at the exit, before the handler changes any of it. */
+  private void begin(final ExitKind kind) {
+    exits++;
+    final ExitEvent e = event;
+    e.clearPayload();
+    header(kind);
+    e.instructionLength = exit.instructionLength;
+    System.arraycopy(exit.instruction, 0, e.instruction, 0, exit.instructionLength);
+    e.address = exit.address;
+    e.value = exit.value;
+    e.size = exit.size;
+    e.write = exit.write;
+  }
+
+  private void finish() {
+    lastExits.add(event);
+    if (sink.wants(event.kind)) {
+      event.handlerTime = hostClock.nanoTime() - left;
+      sink.write(event);
+    }
+  }
+
+  // ---- handlers ----
+
+  /** Handles one exit; the reason of another one that it led to without an entry, or -1. */
+  private int handle(final int reason) {
+    switch (reason) {
+      case VcpuExit.LIMIT, VcpuExit.EMULATED -> {}
+      case VcpuExit.PIO -> port();
+      case VcpuExit.MMIO -> mmio();
+      case VcpuExit.PAGE_FAULT -> {
+        return pageFault();
+      }
+      case VcpuExit.CR -> control();
+      case VcpuExit.MSR -> msr();
+      case VcpuExit.CPUID -> cpuid();
+      case VcpuExit.HLT -> halt();
+      case VcpuExit.INVLPG -> {
+        begin(ExitKind.INVLPG);
+        if (shadow != null) {
+          shadow.invalidatePage(exit.address);
+        }
+        finish();
+      }
+      case VcpuExit.TSC -> {
+        begin(ExitKind.TSC);
+        exit.value = clock.nanos() + HostMemory.getLong(state + StateLayout.TSC_OFFSET);
+        event.value = exit.value;
+        finish();
+      }
+      case VcpuExit.IRQ_WINDOW -> {
+        begin(ExitKind.IRQ_WINDOW);
+        windowRequested = false;
+        vcpu.requestInterruptWindow(false);
+        finish();
+      }
+      case VcpuExit.KICK -> {
+        begin(ExitKind.KICK);
+        finish();
+      }
+      case VcpuExit.SHUTDOWN -> shutdown(ExitEvent.SHUTDOWN_TRIPLE_FAULT, RunEnd.TRIPLE_FAULT);
+      default -> throw new IllegalStateException("exit reason " + reason);
+    }
+    return -1;
+  }
+
+  private void port() {
+    begin(ExitKind.PIO);
+    if (exit.write) {
+      platform.ports().write((int) exit.address, exit.size, (int) exit.value);
+    } else {
+      exit.value =
+          platform.ports().read((int) exit.address, exit.size)
+              & (exit.size == 4 ? 0xFFFF_FFFFL : (1L << exit.size * 8) - 1);
+      event.value = exit.value;
+    }
+    finish();
+  }
+
+  private void mmio() {
+    begin(ExitKind.MMIO);
+    irqchip.select(number);
+    if (exit.write) {
+      platform.memory().write(exit.address, exit.size, exit.value);
+      HostMemory.putLong(state + StateLayout.CR8, irqchip.cr8(number));
+    } else {
+      exit.value = platform.memory().read(exit.address, exit.size);
+      event.value = exit.value;
+    }
+    finish();
+  }
+
+  private int pageFault() {
+    begin(ExitKind.PAGE_FAULT);
+    final long gva = exit.address;
+    final int outcome = shadow.handleFault(gva, exit.errorCode, fault);
+    event.detail = outcome;
+    event.value = fault.gpa;
+    event.errorCode = exit.errorCode;
+    event.walkCount = fault.walk.count;
+    for (int i = 0; i < fault.walk.count; i++) {
+      event.walkAddress[i] = fault.walk.entryAddress[i];
+      event.walkValue[i] = fault.walk.entryValue[i];
+    }
+    int next = -1;
+    switch (outcome) {
+      case Fault.REFLECTED -> {
+        finish();
+        HostMemory.putLong(state + StateLayout.CR2, gva);
+        recordInjection(
+            Vector.PF, ExitEvent.INJECT_EXCEPTION, -1, true, fault.errorCode);
+        vcpu.injectException(Vector.PF, true, fault.errorCode);
+        return -1;
+      }
+      case Fault.TABLE_WRITE -> {
+        next = vcpu.emulate(gva, fault.gpa);
+        final TableWrites writes = vcpu.tableWrites();
+        for (int i = 0; i < writes.count(); i++) {
+          shadow.tableWritten(writes.gpa(i), writes.size(i), writes.value(i));
+          event.writeAddress[i] = writes.gpa(i);
+          event.writeSize[i] = writes.size(i);
+          event.writeValue[i] = writes.value(i);
+        }
+        event.writeCount = writes.count();
+        if (next == VcpuExit.EMULATED) {
+          next = -1;
+        }
+      }
+      default -> {}
+    }
+    finish();
+    return next;
+  }
+
+  private void control() {
+    begin(ExitKind.CR);
+    final int register = (int) exit.address;
+    if (register == 8) {
+      irqchip.cr8(number, (int) exit.value);
+    } else if (!contextChanged()) {
+      // A reserved bit in a PDPTE: the write was refused by the MMU.
+      vcpu.injectException(Vector.GP, true, 0);
+    }
+    finish();
+  }
+
+  private boolean contextChanged() {
+    return mmu.setContext(
+        HostMemory.getLong(state + StateLayout.CR0),
+        HostMemory.getLong(state + StateLayout.CR3),
+        HostMemory.getLong(state + StateLayout.CR4),
+        HostMemory.getLong(state + StateLayout.EFER));
+  }
+
+  private void msr() {
+    begin(ExitKind.MSR);
+    final int index = (int) exit.address;
+    exit.refused = !(exit.write ? writeMsr(index, exit.value) : readMsr(index));
+    event.value = exit.value;
+    event.detail = exit.refused ? 1 : 0;
+    finish();
+  }
+
+  private boolean readMsr(final int index) {
+    switch (index) {
+      case Msr.APIC_BASE -> exit.value = irqchip.apicBase(number);
+      case Msr.TSC_DEADLINE -> exit.value = irqchip.tscDeadline(number);
+      case Msr.TSC ->
+          exit.value = clock.nanos() + HostMemory.getLong(state + StateLayout.TSC_OFFSET);
+      default -> {
+        return vcpu.readMsr(index, exit);
+      }
+    }
+    return true;
+  }
+
+  private boolean writeMsr(final int index, final long value) {
+    switch (index) {
+      case Msr.APIC_BASE -> {
+        return irqchip.apicBase(number, value);
+      }
+      case Msr.TSC_DEADLINE -> irqchip.tscDeadline(number, value);
+      case Msr.TSC -> {
+        final long offset = value - clock.nanos();
+        HostMemory.putLong(state + StateLayout.TSC_OFFSET, offset);
+        irqchip.tscOffset(number, offset);
+      }
+      default -> {
+        if (!vcpu.writeMsr(index, value)) {
+          return false;
+        }
+        return index != Msr.EFER || contextChanged();
+      }
+    }
+    return true;
+  }
+
+  private void cpuid() {
+    begin(ExitKind.CPUID);
+    vcpu.cpuid((int) exit.address, (int) exit.value, exit.cpuid);
+    System.arraycopy(exit.cpuid, 0, event.cpuid, 0, 4);
+    finish();
+  }
+
+  private void halt() {
+    begin(ExitKind.HLT);
+    final boolean interruptible = (vcpu.rflags() & Flags.IF) != 0;
+    event.detail = interruptible ? 1 : 0;
+    finish();
+    while (end == null) {
+      commands.drain(this::command);
+      feedConsole();
+      final long now = clock.nanos();
+      if (now >= timers.nextDeadline()) {
+        timers.run(now);
+      }
+      if (irqchip.nmiPending(number) || interruptible && irqchip.interruptPending(number)) {
+        idle.reset();
+        return;
+      }
+      if (!interruptible && !irqchip.nmiPending(number)) {
+        end(RunEnd.HALTED);
+      } else if (!clock.skipTo(timers.nextDeadline())) {
+        idle.idle();
+      }
+    }
+  }
+
+  private void shutdown(final int detail, final RunEnd reason) {
+    begin(ExitKind.SHUTDOWN);
+    event.detail = detail;
+    finish();
+    end(reason);
+  }
+
+  // ---- what the devices ask; the access that asked is recorded when it is done ----
+
+  @Override
+  public void powerOff() {
+    end(RunEnd.POWER_OFF);
+  }
+
+  @Override
+  public void reset(final String source) {
+    endDetail = source;
+    end(RunEnd.RESET);
+  }
+
+  @Override
+  public void debugExit(final int status) {
+    endStatus = status;
+    end(RunEnd.DEBUG_EXIT);
+  }
+}

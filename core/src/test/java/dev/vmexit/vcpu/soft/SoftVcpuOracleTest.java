@@ -1,0 +1,153 @@
+package dev.vmexit.vcpu.soft;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import dev.vmexit.x86.Gpr;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Locale;
+import java.util.SplittableRandom;
+import java.util.random.RandomGenerator;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/**
+ * The software vCPU against the host's own processor: the same instructions on the same state must
+ * leave the same registers, flags, x87/SSE state and memory, but for what the manual leaves
+ * undefined.
+ *
+ * <p>Seeded; {@code -Dvmexit.oracle.cases=N} and {@code -Dvmexit.oracle.seed=N} make longer and
+ * other runs.
+ */
+final class SoftVcpuOracleTest {
+  private static final long SEED = Long.getLong("vmexit.oracle.seed", 2006);
+  private static final int CASES = Integer.getInteger("vmexit.oracle.cases", 160);
+  private static final int MOST_REPORTED = 200;
+  private static final HexFormat HEX = HexFormat.of();
+
+  private HostProcessor host;
+  private SoftProcessor soft;
+
+  @BeforeEach
+  void open() {
+    assumeTrue(HostProcessor.isSupported(), "SKIPPED: the host is not x86-64 Linux");
+    host = new HostProcessor();
+    soft = new SoftProcessor(host.codeAddress(), host.memoryAddress());
+  }
+
+  @AfterEach
+  void close() {
+    if (host != null) {
+      soft.close();
+      host.close();
+    }
+  }
+
+  @Test
+  void shouldAgreeWithHostWhenInstructionsAreInteger() {
+    compare(IntegerForms.all(), CASES);
+  }
+
+  /** Runs each form some times; collects the first difference of each form. */
+  private void compare(final List<OracleForm> forms, final int casesPerForm) {
+    final List<String> differences = new ArrayList<>();
+    int ran = 0;
+    for (final OracleForm form : forms) {
+      // A seed of its own: a form's cases do not change when another form is added.
+      final RandomGenerator random = new SplittableRandom(SEED ^ form.name().hashCode());
+      int done = 0;
+      String first = null;
+      int wrong = 0;
+      for (int attempt = 0; attempt < casesPerForm * 4 && done < casesPerForm; attempt++) {
+        final OracleCase next =
+            new OracleCase(random, host.codeAddress(), host.memoryAddress());
+        if (!draw(form, next)) {
+          continue;
+        }
+        done++;
+        final String difference = run(next);
+        if (difference != null) {
+          wrong++;
+          first = first == null ? difference : first;
+        }
+      }
+      ran += done;
+      if (done == 0) {
+        differences.add(form.name() + ": no case could be drawn");
+      } else if (first != null) {
+        differences.add(form.name() + " (" + wrong + " of " + done + "): " + first);
+      }
+    }
+    System.out.println("compared with the host: " + forms.size() + " forms, " + ran + " cases");
+    assertEquals(
+        "",
+        String.join(
+            "\n", differences.subList(0, Math.min(MOST_REPORTED, differences.size()))));
+  }
+
+  private static boolean draw(final OracleForm form, final OracleCase into) {
+    try {
+      return form.generator().test(into);
+    } catch (final IllegalArgumentException notEncodable) {
+      // AH to BH met an operand that needs a REX prefix: draw again.
+      return false;
+    }
+  }
+
+  private String run(final OracleCase c) {
+    final byte[] code = c.a.assemble();
+    final long[] hostGprs = c.gprs.clone();
+    final long[] softGprs = c.gprs.clone();
+    final byte[] hostFx = c.fx == null ? null : c.fx.clone();
+    final byte[] softFx = c.fx == null ? null : c.fx.clone();
+    final byte[] hostMemory = c.memory.clone();
+    final byte[] softMemory = c.memory.clone();
+    final long hostFlags = host.run(code, hostGprs, c.flags, hostFx, hostMemory);
+    final StringBuilder text = new StringBuilder();
+    try {
+      final long softFlags = soft.run(code, softGprs, c.flags, softFx, softMemory);
+      final long flagsDiffer = (hostFlags ^ softFlags) & ~c.undefinedFlags;
+      if (flagsDiffer != 0) {
+        differ(text, "flags", hostFlags & ~c.undefinedFlags, softFlags & ~c.undefinedFlags);
+      }
+      for (int i = 0; i < Gpr.COUNT; i++) {
+        if (hostGprs[i] != softGprs[i]) {
+          differ(text, "r" + i, hostGprs[i], softGprs[i]);
+        }
+      }
+      if (!Arrays.equals(hostMemory, softMemory)) {
+        final int at = Arrays.mismatch(hostMemory, softMemory);
+        differ(text, "memory+" + at, hostMemory[at], softMemory[at]);
+      }
+      if (c.fx != null) {
+        FxComparison.compare(hostFx, softFx, c, text);
+      }
+    } catch (final IllegalStateException | AssertionError e) {
+      text.append(' ').append(e.getMessage());
+    }
+    return text.isEmpty() ? null : describe(c, code) + text;
+  }
+
+  static void differ(
+      final StringBuilder text, final String what, final long host, final long soft) {
+    text.append(String.format(Locale.ROOT, " %s host %x soft %x;", what, host, soft));
+  }
+
+  private static String describe(final OracleCase c, final byte[] code) {
+    final StringBuilder text = new StringBuilder(HEX.formatHex(code));
+    text.append(String.format(Locale.ROOT, " flags %x", c.flags));
+    for (int i = 0; i < Gpr.COUNT; i++) {
+      if (i != Gpr.RSP) {
+        text.append(String.format(Locale.ROOT, " r%d=%x", i, c.gprs[i]));
+      }
+    }
+    if (c.fx != null) {
+      text.append(" fx ").append(HEX.formatHex(c.fx, 0, 416));
+    }
+    return text.append(" ->").toString();
+  }
+}

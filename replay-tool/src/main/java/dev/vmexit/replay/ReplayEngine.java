@@ -1,0 +1,138 @@
+package dev.vmexit.replay;
+
+import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.exit.ExitKind;
+import dev.vmexit.trace.TraceManifest;
+import dev.vmexit.trace.TraceReader;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * Re-feeds a trace, record by record, and stops at the first that disagrees. Not thread-safe.
+ *
+ * <p>A gap ends what depends on all that came before: from there on the MMU and the programmed
+ * vectors are not checked any more, and {@link ReplayResult#skipped} says so.
+ */
+public final class ReplayEngine {
+  private static final Set<ExitKind> PAGING_KINDS =
+      EnumSet.of(ExitKind.PAGE_FAULT, ExitKind.CR, ExitKind.MSR, ExitKind.INVLPG, ExitKind.DMA);
+
+  private static final Set<ExitKind> VECTOR_KINDS =
+      EnumSet.of(ExitKind.PIO, ExitKind.MMIO, ExitKind.MSR);
+
+  private final Findings findings = new Findings();
+  private final InstructionCheck instructions;
+  private final List<String> skipped = new ArrayList<>();
+  private final long[] verified = new long[ExitKind.values().length];
+  private final boolean injectsRecorded;
+  private final SlotMap slots;
+
+  private MmuCheck paging;
+  private InjectionCheck injections;
+  private long records;
+  private long gaps;
+  private long lastRetired;
+  private long nextSequence;
+
+  /** Makes an engine for traces of this manifest. */
+  public ReplayEngine(final TraceManifest manifest) {
+    slots = new SlotMap(manifest.memory());
+    instructions = new InstructionCheck(findings, slots);
+    injectsRecorded = manifest.kinds().contains(ExitKind.INJECT);
+    if (!manifest.mmu().equals("shadow")) {
+      skipped.add("page faults: the MMU is " + manifest.mmu() + ", nothing is shadowed");
+    } else if (!manifest.kinds().containsAll(PAGING_KINDS)) {
+      skipped.add("page faults: not all of " + PAGING_KINDS + " were recorded");
+    } else {
+      paging = new MmuCheck(findings, slots);
+    }
+    ProgrammedVectors vectors = null;
+    if (!manifest.kinds().containsAll(VECTOR_KINDS)) {
+      skipped.add("programmed vectors: not all of " + VECTOR_KINDS + " were recorded");
+    } else {
+      vectors = new ProgrammedVectors();
+    }
+    injections = new InjectionCheck(findings, vectors);
+  }
+
+  /** Replays all of a trace, or up to the first difference. */
+  public static ReplayResult replay(final TraceReader reader) {
+    final ReplayEngine engine = new ReplayEngine(reader.manifest());
+    final ExitEvent event = new ExitEvent();
+    boolean agrees = true;
+    while (agrees && reader.next(event)) {
+      agrees = engine.accept(event);
+    }
+    return engine.result();
+  }
+
+  /**
+   * Takes the next record.
+   *
+   * @return false where it differs; nothing may be fed any more
+   */
+  public boolean accept(final ExitEvent event) {
+    findings.next(event);
+    if (event.kind == ExitKind.GAP) {
+      gap(event);
+      return true;
+    }
+    if (!order(event)
+        || !instructions.check(event, paging == null ? null : paging.mmu())
+        || !injections.check(event, paging != null)
+        || (paging != null && !paging.check(event))) {
+      return false;
+    }
+    if (paging != null
+        && injectsRecorded
+        && event.kind == ExitKind.PAGE_FAULT
+        && event.detail == ExitEvent.PF_REFLECTED) {
+      injections.reflected(paging.reflectedError());
+    }
+    verified[event.kind.ordinal()]++;
+    records++;
+    return true;
+  }
+
+  private void gap(final ExitEvent event) {
+    gaps += event.value;
+    nextSequence = event.address + event.value;
+    if (paging != null) {
+      paging = null;
+      skipped.add("page faults: from record " + nextSequence + " on, after a gap");
+    }
+    injections = new InjectionCheck(findings, null);
+    skipped.add("programmed vectors: from record " + nextSequence + " on, after a gap");
+  }
+
+  private boolean order(final ExitEvent event) {
+    if (event.sequence != nextSequence) {
+      return findings.differ(
+          "sequence", Long.toString(event.sequence), Long.toString(nextSequence));
+    }
+    nextSequence = event.sequence + 1;
+    if (event.retired < lastRetired) {
+      return findings.differ(
+          "retired instructions",
+          Long.toString(event.retired),
+          "at least " + lastRetired + " as in the record before");
+    }
+    lastRetired = event.retired;
+    return true;
+  }
+
+  /** What was found so far. */
+  public ReplayResult result() {
+    final Map<ExitKind, Long> counts = new EnumMap<>(ExitKind.class);
+    for (final ExitKind kind : ExitKind.values()) {
+      if (verified[kind.ordinal()] > 0) {
+        counts.put(kind, verified[kind.ordinal()]);
+      }
+    }
+    return new ReplayResult(counts, records, gaps, skipped, findings.first());
+  }
+}

@@ -1,0 +1,133 @@
+package dev.vmexit.trace;
+
+import dev.vmexit.memory.GuestMemory;
+import java.io.BufferedInputStream;
+import java.io.BufferedOutputStream;
+import java.io.DataInputStream;
+import java.io.DataOutputStream;
+import java.io.EOFException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.zip.Deflater;
+import java.util.zip.GZIPInputStream;
+import java.util.zip.GZIPOutputStream;
+
+/**
+ * Guest memory in a file: gzip over
+ *
+ * <pre>
+ *   8 bytes  magic "vmexitm1"
+ *   then for each page that is not all zero: 8 bytes frame number, 4096 bytes
+ *   8 bytes  -1: end
+ * </pre>
+ *
+ * Numbers are big-endian. The guest must stand still meanwhile.
+ */
+public final class InitialMemory {
+  private static final long MAGIC = 0x766D_6578_6974_6D31L;
+  private static final long END = -1;
+  private static final int BUFFER = 1 << 16;
+
+  private InitialMemory() {}
+
+  /**
+   * Writes all pages that hold something.
+   *
+   * @return number of pages
+   */
+  public static long save(final Path file, final GuestMemory memory) throws IOException {
+    try (OutputStream raw = Files.newOutputStream(file);
+        DataOutputStream out =
+            new DataOutputStream(new BufferedOutputStream(new FastGzip(raw), BUFFER))) {
+      out.writeLong(MAGIC);
+      final byte[] page = new byte[GuestMemory.PAGE_SIZE];
+      final long[] count = new long[1];
+      memory.forEachTouchedPage(
+          (gpa, host) -> {
+            memory.read(gpa, page, 0, page.length);
+            try {
+              out.writeLong(gpa >>> GuestMemory.PAGE_SHIFT);
+              out.write(page);
+            } catch (final IOException e) {
+              throw new UncheckedIOException(e);
+            }
+            count[0]++;
+          });
+      out.writeLong(END);
+      return count[0];
+    } catch (final UncheckedIOException e) {
+      throw new IOException(file + ": " + e.getCause().getMessage(), e.getCause());
+    }
+  }
+
+  /** Takes pages. */
+  @FunctionalInterface
+  public interface PageHandler {
+    /** One page; the array is reused. */
+    void onPage(long gfn, byte[] content);
+  }
+
+  /**
+   * Reads a file page by page.
+   *
+   * @return number of pages
+   * @throws TraceException if the file is missing, damaged or cut off
+   */
+  public static long forEachPage(final Path file, final PageHandler handler) {
+    try (InputStream raw = Files.newInputStream(file);
+        DataInputStream in =
+            new DataInputStream(
+                new BufferedInputStream(new GZIPInputStream(raw, BUFFER), BUFFER))) {
+      if (in.readLong() != MAGIC) {
+        throw new TraceException(file + ": not a memory file");
+      }
+      final byte[] page = new byte[GuestMemory.PAGE_SIZE];
+      long count = 0;
+      for (long gfn = in.readLong(); gfn != END; gfn = in.readLong()) {
+        in.readFully(page);
+        handler.onPage(gfn, page);
+        count++;
+      }
+      return count;
+    } catch (final EOFException e) {
+      throw new TraceException(file + ": truncated", e);
+    } catch (final IOException e) {
+      throw new TraceException(file + ": cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  /**
+   * Fills a fresh memory.
+   *
+   * @return number of pages
+   * @throws TraceException if the file is damaged or holds a page that the memory has no room for
+   */
+  public static long load(final Path file, final GuestMemory memory) {
+    return forEachPage(
+        file,
+        (gfn, content) -> {
+          final long gpa = gfn << GuestMemory.PAGE_SHIFT;
+          if (gfn < 0
+              || gfn >= GuestMemory.MAX_GPA >>> GuestMemory.PAGE_SHIFT
+              || !memory.isBacked(gpa, GuestMemory.PAGE_SIZE)) {
+            throw new TraceException(
+                file + ": frame 0x" + Long.toHexString(gfn) + " is in no slot");
+          }
+          if (!memory.isReadOnly(gpa)) {
+            memory.write(gpa, content, 0, content.length);
+          }
+        });
+  }
+
+  /** Speed over size: the guest waits for this. */
+  private static final class FastGzip extends GZIPOutputStream {
+    FastGzip(final OutputStream out) throws IOException {
+      super(out, BUFFER);
+      def.setLevel(Deflater.BEST_SPEED);
+    }
+  }
+}

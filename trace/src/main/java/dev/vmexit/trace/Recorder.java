@@ -1,0 +1,280 @@
+package dev.vmexit.trace;
+
+import dev.vmexit.exit.ExitDecoder;
+import dev.vmexit.exit.ExitRing;
+import dev.vmexit.exit.ExitRingReader;
+import dev.vmexit.exit.ExitRingWriter;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+import java.util.function.Supplier;
+import org.agrona.concurrent.BackoffIdleStrategy;
+import org.agrona.concurrent.IdleStrategy;
+import org.agrona.concurrent.UnsafeBuffer;
+
+/**
+ * Moves records from the exit rings into the queue, on a thread of its own named {@code recorder}.
+ *
+ * <p>A batch goes from one full record to before the next. It is given back to its ring only after
+ * the queue has it: at any moment each record is in the queue or in a ring's file, and a killed
+ * process loses none that was committed. So a batch that waits for its end needs no time limit.
+ *
+ * <p>On an I/O error the recorder gives up: it tells the vCPUs' writers not to wait for it and
+ * calls {@code onFailure} with one line for the user; what was not yet moved stays in the rings.
+ */
+public final class Recorder implements AutoCloseable {
+  private static final int DRAIN_LIMIT = 4096;
+
+  private final Path folder;
+  private final TraceManifest manifest;
+  private final QueueWriter queue;
+  private final List<Source> sources = new ArrayList<>();
+  private final IdleStrategy idle;
+  private final Consumer<String> onFailure;
+  private final Thread thread;
+  private volatile boolean closing;
+  private volatile String failure;
+  private String endReason = "";
+  private boolean closed;
+
+  private Recorder(
+      final Path folder,
+      final TraceManifest manifest,
+      final int ringCapacity,
+      final Supplier<IdleStrategy> writerIdle,
+      final IdleStrategy idle,
+      final Consumer<String> onFailure)
+      throws IOException {
+    this.folder = folder;
+    this.manifest = manifest;
+    this.idle = idle;
+    this.onFailure = onFailure;
+    boolean started = false;
+    try {
+      for (int vcpu = 0; vcpu < manifest.vcpus(); vcpu++) {
+        sources.add(
+            new Source(
+                ExitRingWriter.create(
+                    TraceFolder.ring(folder, vcpu),
+                    ringCapacity,
+                    vcpu,
+                    manifest.kinds(),
+                    writerIdle.get())));
+      }
+      manifest.store(TraceFolder.manifest(folder));
+      queue = new QueueWriter(TraceFolder.queue(folder), manifest.startTime().toEpochMilli());
+      started = true;
+    } finally {
+      if (!started) {
+        sources.forEach(source -> source.ring.close());
+      }
+    }
+    thread = new Thread(this::run, "recorder");
+    thread.setDaemon(true);
+  }
+
+  /**
+   * Makes the trace folder and starts recording.
+   *
+   * @param folder new, or empty
+   * @param ringCapacity bytes of each vCPU's ring, a power of two
+   * @param writerIdle how a vCPU waits when its ring is full
+   * @param onFailure called at most once, on the recorder's thread
+   * @throws TraceException if the folder is in use or cannot be written
+   */
+  public static Recorder start(
+      final Path folder,
+      final TraceManifest manifest,
+      final int ringCapacity,
+      final Supplier<IdleStrategy> writerIdle,
+      final Consumer<String> onFailure) {
+    TraceFolder.create(folder);
+    try {
+      final Recorder recorder =
+          new Recorder(
+              folder,
+              manifest,
+              ringCapacity,
+              writerIdle,
+              // Sleeps up to 1 ms, in which a vCPU fills a small part of its ring: the recorder
+              // must not take the core that the vCPU, or its translator, could use.
+              new BackoffIdleStrategy(
+                  0, 4, TimeUnit.MICROSECONDS.toNanos(50), TimeUnit.MILLISECONDS.toNanos(1)),
+              onFailure);
+      recorder.thread.start();
+      return recorder;
+    } catch (final IOException | InternalError | RuntimeException e) {
+      throw new TraceException(folder + ": recording cannot start: " + describe(e), e);
+    }
+  }
+
+  /** Where a vCPU's thread writes. */
+  public ExitRingWriter sink(final int vcpu) {
+    return sources.get(vcpu).writer;
+  }
+
+  /** Why recording stopped early, or null. */
+  public String failure() {
+    return failure;
+  }
+
+  /** Why the run ends, for the manifest; before {@link #close}. */
+  public void endReason(final String reason) {
+    endReason = reason;
+  }
+
+  /**
+   * Moves what is left and closes the trace. The vCPUs must have written their last record.
+   *
+   * @throws TraceException if the trace could not be completed; it is readable all the same
+   */
+  @Override
+  public void close() {
+    if (closed) {
+      return;
+    }
+    closed = true;
+    sources.forEach(source -> source.writer.close());
+    closing = true;
+    boolean interrupted = false;
+    while (thread.isAlive()) {
+      try {
+        thread.join();
+      } catch (final InterruptedException e) {
+        // A trace is closed in order even so; the interrupt is passed on.
+        interrupted = true;
+      }
+    }
+    sources.forEach(source -> source.ring.close());
+    try {
+      end();
+    } catch (final IOException e) {
+      if (failure == null) {
+        failure = describe(e);
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+    if (failure != null) {
+      throw new TraceException(folder + ": recording ended early: " + failure);
+    }
+  }
+
+  private void end() throws IOException {
+    long records = 0;
+    for (final Source source : sources) {
+      records += source.batch.nextSequence();
+    }
+    if (failure == null) {
+      manifest.ended(true, endReason, records).store(TraceFolder.manifest(folder));
+      for (int vcpu = 0; vcpu < sources.size(); vcpu++) {
+        Files.deleteIfExists(TraceFolder.ring(folder, vcpu));
+      }
+    } else {
+      manifest.ended(false, "recording failed: " + failure, -1).store(TraceFolder.manifest(folder));
+    }
+  }
+
+  private void run() {
+    try {
+      move();
+    } catch (final IOException | InternalError | RuntimeException e) {
+      // InternalError: a SIGBUS of the queue's mapping, as on a full disk or a vanished one.
+      fail(describe(e));
+    }
+    try {
+      queue.close();
+    } catch (final IOException | InternalError | RuntimeException e) {
+      if (failure == null) {
+        fail(describe(e));
+      }
+    }
+  }
+
+  private void move() throws IOException {
+    while (true) {
+      // Read before the drain: what was written before the close is then seen by it.
+      final boolean last = closing;
+      int work = 0;
+      for (final Source source : sources) {
+        work += source.drain();
+      }
+      if (work > 0) {
+        idle.reset();
+      } else if (last) {
+        break;
+      } else {
+        idle.idle();
+      }
+    }
+    for (final Source source : sources) {
+      source.flush();
+    }
+  }
+
+  private void fail(final String reason) {
+    failure = reason;
+    for (final Source source : sources) {
+      source.writer.readerFailed();
+    }
+    onFailure.accept(reason);
+  }
+
+  private static String describe(final Throwable e) {
+    if (e instanceof InternalError) {
+      return "disk full or gone (" + e.getMessage() + ")";
+    }
+    return e.getMessage() == null ? e.toString() : e.getMessage();
+  }
+
+  /** One vCPU's ring and the batch that is being put together from it. */
+  private final class Source implements ExitRingReader.Handler {
+    private final ExitRingWriter writer;
+    private final ExitRing ring;
+    private final ExitRingReader reader;
+    private final BatchWriter batch;
+    private IOException error;
+
+    Source(final ExitRingWriter writer) {
+      this.writer = writer;
+      ring = writer.file();
+      reader = ExitRingReader.live(ring);
+      batch = new BatchWriter(ring.number());
+    }
+
+    int drain() throws IOException {
+      final int count = reader.drain(this, DRAIN_LIMIT);
+      if (error != null) {
+        throw error;
+      }
+      return count;
+    }
+
+    @Override
+    public boolean onRecord(final UnsafeBuffer buffer, final int offset, final int length) {
+      if (ExitDecoder.isFull(buffer, offset)) {
+        try {
+          flush();
+        } catch (final IOException e) {
+          error = e;
+          return false;
+        }
+      }
+      batch.add(buffer, offset, length);
+      return true;
+    }
+
+    void flush() throws IOException {
+      if (batch.count() > 0) {
+        queue.append(batch.bytes(), batch.finish());
+        batch.next();
+        reader.commit();
+      }
+    }
+  }
+}

@@ -1,0 +1,338 @@
+package dev.vmexit.trace;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.vmexit.exit.EventAssert;
+import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.exit.ExitKind;
+import dev.vmexit.exit.ExitRing;
+import dev.vmexit.exit.ExitRingWriter;
+import dev.vmexit.exit.RandomEvents;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.lang.management.ManagementFactory;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.stream.Stream;
+import org.agrona.concurrent.YieldingIdleStrategy;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+final class RecorderTest {
+  @TempDir Path temporary;
+
+  private final ExitEvent event = new ExitEvent();
+  private final ExitEvent expected = new ExitEvent();
+
+  private static TraceManifest manifest() {
+    return TraceManifest.starting(
+        "1.0",
+        "guest name with = and \\ and\nnewline",
+        " run --append \"a b\"",
+        List.of(
+            new TraceManifest.MemorySlot(0, 0xA0000, false),
+            new TraceManifest.MemorySlot(0xF_FFFF_0000L, 0x1_0000, true)),
+        1,
+        "soft",
+        "shadow",
+        "model",
+        "virtual",
+        "retired instructions",
+        Instant.parse("2026-11-22T23:59:59.999Z"),
+        EnumSet.allOf(ExitKind.class));
+  }
+
+  private static Recorder start(final Path folder) {
+    return Recorder.start(
+        folder,
+        manifest(),
+        ExitRing.MIN_CAPACITY,
+        () -> YieldingIdleStrategy.INSTANCE,
+        reason -> {});
+  }
+
+  private static void write(final Recorder recorder, final long seed, final int count) {
+    final RandomEvents events = new RandomEvents(seed);
+    final ExitEvent event = new ExitEvent();
+    final ExitRingWriter sink = recorder.sink(0);
+    for (int i = 0; i < count; i++) {
+      events.next(event);
+      sink.write(event);
+    }
+  }
+
+  private void assertReads(final Path folder, final long seed, final int count) {
+    final RandomEvents events = new RandomEvents(seed);
+    try (TraceReader reader = TraceReader.open(folder)) {
+      for (int i = 0; i < count; i++) {
+        events.next(expected);
+        expected.sequence = i;
+        assertTrue(reader.next(event), "ends before record " + i);
+        EventAssert.assertSame(expected, event);
+      }
+      assertFalse(reader.next(event));
+      assertEquals(count, reader.records());
+      assertEquals(0, reader.gaps());
+    }
+  }
+
+  private static void copyFolder(final Path from, final Path to) throws IOException {
+    try (Stream<Path> files = Files.walk(from)) {
+      for (final Path file : (Iterable<Path>) files::iterator) {
+        Files.copy(file, to.resolve(from.relativize(file)), StandardCopyOption.REPLACE_EXISTING);
+      }
+    }
+  }
+
+  private static Path queueFile(final Path folder) throws IOException {
+    try (Stream<Path> files = Files.list(TraceFolder.queue(folder))) {
+      return files.filter(f -> f.toString().endsWith(".cq4")).findFirst().orElseThrow();
+    }
+  }
+
+  @Test
+  void shouldReadBackEveryRecordWhenClosedInOrder() throws IOException {
+    final Path folder = temporary.resolve("trace");
+    final int count = 30_000;
+    try (Recorder recorder = start(folder)) {
+      write(recorder, 1, count);
+      recorder.endReason("power off");
+    }
+    assertReads(folder, 1, count);
+    final TraceManifest read = TraceFolder.load(folder);
+    assertTrue(read.complete());
+    assertEquals("power off", read.endReason());
+    assertEquals(manifest().ended(true, "power off", count), read);
+    assertFalse(Files.exists(TraceFolder.ring(folder, 0)));
+    assertTrue(Files.size(queueFile(folder)) < 4 << 20, "size=" + Files.size(queueFile(folder)));
+  }
+
+  @Test
+  void shouldReadEmptyTraceWhenNothingWasWritten() {
+    final Path folder = temporary.resolve("trace");
+    start(folder).close();
+    assertReads(folder, 1, 0);
+  }
+
+  /** A process that is killed: records and says how far it is. */
+  static final class Victim {
+    private Victim() {}
+
+    /** Records until killed. */
+    public static void main(final String[] args) {
+      final Recorder recorder = start(Path.of(args[0]));
+      final RandomEvents events = new RandomEvents(2);
+      final ExitEvent event = new ExitEvent();
+      final ExitRingWriter sink = recorder.sink(0);
+      while (true) {
+        events.next(event);
+        sink.write(event);
+        System.out.println(event.sequence);
+      }
+    }
+  }
+
+  @Test
+  void shouldReadToTheLastExitWhenTheProcessWasKilled() throws Exception {
+    final Path folder = temporary.resolve("trace");
+    final List<String> command = new ArrayList<>();
+    command.add(ProcessHandle.current().info().command().orElseThrow());
+    for (final String flag : ManagementFactory.getRuntimeMXBean().getInputArguments()) {
+      if (!flag.startsWith("-javaagent")) {
+        command.add(flag);
+      }
+    }
+    command.addAll(List.of("-cp", System.getProperty("java.class.path")));
+    command.addAll(List.of(Victim.class.getName(), folder.toString()));
+    final Process victim =
+        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+    long last = -1;
+    try (BufferedReader out = victim.inputReader(StandardCharsets.UTF_8)) {
+      for (String line = out.readLine(); line != null; line = out.readLine()) {
+        last = Long.parseLong(line);
+        if (last == 5000) {
+          victim.destroyForcibly();
+          break;
+        }
+      }
+    }
+    victim.waitFor();
+    assertEquals(5000, last);
+    assertTrue(Files.exists(TraceFolder.ring(folder, 0)));
+    assertFalse(TraceFolder.load(folder).complete());
+    final RandomEvents events = new RandomEvents(2);
+    try (TraceReader reader = TraceReader.open(folder)) {
+      while (reader.next(event)) {
+        events.next(expected);
+        expected.sequence = reader.records() - 1;
+        EventAssert.assertSame(expected, event);
+      }
+      assertTrue(reader.records() > last, "records=" + reader.records());
+    }
+  }
+
+  @Test
+  void shouldNotRepeatRecordsWhenKilledBetweenAppendAndCommit() throws IOException {
+    final Path folder = temporary.resolve("trace");
+    final Path early = Files.createDirectory(temporary.resolve("early"));
+    final Path killed = Files.createDirectory(temporary.resolve("killed"));
+    try (Recorder recorder = start(folder)) {
+      write(recorder, 3, 10);
+      copyFolder(folder, early);
+      // The manifest is still the one without an end; the queue gets the records, its ring keeps
+      // them: as if the head of the ring had not been moved any more.
+    }
+    copyFolder(folder, killed);
+    Files.copy(TraceFolder.ring(early, 0), TraceFolder.ring(killed, 0));
+    Files.copy(
+        TraceFolder.manifest(early),
+        TraceFolder.manifest(killed),
+        StandardCopyOption.REPLACE_EXISTING);
+    assertReads(killed, 3, 10);
+  }
+
+  @Test
+  void shouldSayWhichWhenTheFolderIsUnusable() throws IOException {
+    final Path used = Files.createDirectory(temporary.resolve("used"));
+    Files.writeString(used.resolve("x"), "x");
+    assertMessage("exists and is not empty", () -> start(used));
+    final Path file = Files.writeString(temporary.resolve("file"), "x");
+    assertMessage("cannot be created", () -> start(file.resolve("below")));
+    assertMessage("no such trace", () -> TraceReader.open(temporary.resolve("none")));
+    assertMessage("not a trace", () -> TraceReader.open(file));
+    assertMessage("not a trace (no manifest.properties)", () -> TraceReader.open(used));
+  }
+
+  @Test
+  void shouldSayWhichWhenTheTraceIsDamaged() throws IOException {
+    final Path folder = temporary.resolve("trace");
+    try (Recorder recorder = start(folder)) {
+      write(recorder, 4, 5000);
+    }
+    final Path manifest = TraceFolder.manifest(folder);
+    final String text = Files.readString(manifest, StandardCharsets.UTF_8);
+
+    Files.writeString(manifest, text.replace("schema.version=1", "schema.version=999"));
+    assertMessage("trace of schema version 999", () -> TraceReader.open(folder));
+    Files.writeString(manifest, text.substring(0, text.indexOf("clock.source")));
+    assertMessage("truncated, no memory.slots", () -> TraceReader.open(folder));
+    Files.writeString(manifest, text.replace("records=5000", "records=many"));
+    assertMessage("records=many is not valid", () -> TraceReader.open(folder));
+    Files.writeString(manifest, text.replace("records=5000", "records=5001"));
+    assertMessage("truncated, it has 5000 of 5001 records", () -> assertReads(folder, 4, 5000));
+    Files.writeString(manifest, text);
+
+    final Path queue = queueFile(folder);
+    final byte[] good = Files.readAllBytes(queue);
+    final byte[] bad = good.clone();
+    bad[good.length - 20_000] ^= 1;
+    Files.write(queue, bad);
+    assertMessage("checksum of a batch is wrong", () -> assertReads(folder, 4, 5000));
+    try (FileChannel channel = FileChannel.open(queue, StandardOpenOption.WRITE)) {
+      channel.truncate(good.length / 8192 * 4096L);
+    }
+    assertMessage("trace", () -> assertReads(folder, 4, 5000));
+    Files.write(queue, new byte[100]);
+    assertMessage("trace", () -> assertReads(folder, 4, 5000));
+    Files.delete(queue);
+    assertMessage("truncated", () -> assertReads(folder, 4, 5000));
+  }
+
+  @Test
+  void shouldSayWhichWhenTheRingOfAKilledProcessIsMissing() throws IOException {
+    final Path folder = temporary.resolve("trace");
+    final Path killed = Files.createDirectory(temporary.resolve("killed"));
+    final Recorder recorder = start(folder);
+    write(recorder, 5, 10);
+    copyFolder(folder, killed);
+    recorder.close();
+    Files.delete(TraceFolder.ring(killed, 0));
+    assertMessage("no ring-0.dat", () -> assertReads(killed, 5, 10));
+  }
+
+  @Test
+  void shouldShowAGapWhenABatchIsMissing() throws IOException {
+    final Path folder = temporary.resolve("trace");
+    final Path early = Files.createDirectory(temporary.resolve("early"));
+    final Recorder recorder = start(folder);
+    copyFolder(folder, early);
+    final RandomEvents events = new RandomEvents(6);
+    final ExitRingWriter sink = recorder.sink(0);
+    for (int i = 0; i < 130; i++) {
+      events.next(event);
+      sink.write(event);
+    }
+    Files.copy(
+        TraceFolder.ring(folder, 0),
+        TraceFolder.ring(early, 0),
+        StandardCopyOption.REPLACE_EXISTING);
+    recorder.close();
+    // The queue as it was before the first batch, the ring as if 64 records had been moved.
+    final long head = headOfRecord64(TraceFolder.ring(early, 0));
+    assertTrue(head > 0);
+    try (TraceReader reader = TraceReader.open(early)) {
+      assertTrue(reader.next(event));
+      assertEquals(ExitKind.GAP, event.kind);
+      assertEquals(0, event.address);
+      assertEquals(64, event.value);
+      for (int i = 64; i < 130; i++) {
+        assertTrue(reader.next(event));
+        assertEquals(i, event.sequence);
+      }
+      assertFalse(reader.next(event));
+      assertEquals(64, reader.gaps());
+      assertEquals(66, reader.records());
+    }
+  }
+
+  /** Moves the head of a ring's file behind its first 64 records. */
+  private static long headOfRecord64(final Path ring) throws IOException {
+    try (FileChannel channel =
+        FileChannel.open(ring, StandardOpenOption.READ, StandardOpenOption.WRITE)) {
+      final ByteBuffer all = ByteBuffer.allocate((int) channel.size());
+      channel.read(all, 0);
+      all.order(java.nio.ByteOrder.LITTLE_ENDIAN);
+      int position = 0;
+      for (int i = 0; i < 64; i++) {
+        position += all.getInt(4096 + position) + 7 & -8;
+      }
+      final int head =
+          4096
+              + ExitRing.MIN_CAPACITY
+              + org.agrona.concurrent.ringbuffer.RingBufferDescriptor.HEAD_POSITION_OFFSET;
+      final ByteBuffer value = ByteBuffer.allocate(8).order(java.nio.ByteOrder.LITTLE_ENDIAN);
+      value.putLong(0, position);
+      channel.write(value, head);
+      return position;
+    }
+  }
+
+  @Test
+  void shouldNotFailWhenNothingIsWrong() {
+    final Path folder = temporary.resolve("trace");
+    try (Recorder recorder = start(folder)) {
+      write(recorder, 7, 100);
+      assertNull(recorder.failure());
+    }
+  }
+
+  private static void assertMessage(
+      final String part, final org.junit.jupiter.api.function.Executable action) {
+    final TraceException e = assertThrows(TraceException.class, action);
+    assertTrue(e.getMessage().contains(part), e.getMessage());
+    assertFalse(e.getMessage().contains("\n"), e.getMessage());
+  }
+}
