@@ -138,20 +138,16 @@ public final class CmosRtc extends BytePortDevice {
       return 0xFF;
     }
     final int register = index & 0x7F;
-    switch (register) {
-      case REG_A -> {
-        return get(REG_A) | (updating() ? A_UIP : 0);
-      }
-      case REG_C -> {
-        return readFlags();
-      }
+    return switch (register) {
+      case REG_A -> get(REG_A) | (updating() ? A_UIP : 0);
+      case REG_C -> readFlags();
       default -> {
         if (register <= YEAR || register == CENTURY) {
           update();
         }
-        return get(register);
+        yield get(register);
       }
-    }
+    };
   }
 
   @Override
@@ -398,7 +394,7 @@ public final class CmosRtc extends BytePortDevice {
   }
 
   private int encode(final int value) {
-    return binary() ? value : value / 10 << 4 | value % 10;
+    return binary() ? value : ((value / 10) << 4) | (value % 10);
   }
 
   private int decode(final int value) {

@@ -28,7 +28,7 @@ public final class Pit8254 extends BytePortDevice {
   };
 
   /**
-   * Makes a timer at power-on, with nothing counting.
+   * Makes a timer at power-on, with nothing counting and OUT high.
    *
    * @param line IRQ 0
    */
@@ -36,6 +36,7 @@ public final class Pit8254 extends BytePortDevice {
     this.line = line;
     this.clock = clock;
     this.riseTimer = timers.newTimer(this::rise);
+    line.set(channels[0].outAt(0));
   }
 
   /** Opens or shuts the gate of channel 2. */

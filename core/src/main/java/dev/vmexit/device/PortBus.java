@@ -49,7 +49,7 @@ public final class PortBus {
    */
   public int read(final int port, final int size) {
     final PortDevice device = devices[port];
-    if (size > 1 && devices[(port + size - 1) & 0xFFFF] != device) {
+    if (size > 1 && crosses(port, size)) {
       return readSplit(port, size);
     }
     if (device == null) {
@@ -67,7 +67,7 @@ public final class PortBus {
    */
   public void write(final int port, final int size, final int value) {
     final PortDevice device = devices[port];
-    if (size > 1 && devices[(port + size - 1) & 0xFFFF] != device) {
+    if (size > 1 && crosses(port, size)) {
       for (int i = 0; i < size; i++) {
         write((port + i) & 0xFFFF, 1, (value >>> (8 * i)) & 0xFF);
       }
@@ -100,6 +100,12 @@ public final class PortBus {
       value |= read((port + i) & 0xFFFF, 1) << (8 * i);
     }
     return value;
+  }
+
+  /** Whether an access begins at one device and ends at another; identity is what is meant. */
+  @SuppressWarnings("ReferenceEquality")
+  private boolean crosses(final int port, final int size) {
+    return devices[(port + size - 1) & 0xFFFF] != devices[port];
   }
 
   private static int ones(final int size) {

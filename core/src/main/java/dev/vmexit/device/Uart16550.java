@@ -88,7 +88,10 @@ public final class Uart16550 extends BytePortDevice {
   private int divisor = 12;
   private int ier;
   private int fcr;
-  private int lcr;
+
+  /** Eight data bits, as firmware leaves it: many a small guest just writes. */
+  private int lcr = 3;
+
   private int mcr;
   private int scratch;
 

@@ -119,21 +119,14 @@ public final class IoApic implements MmioDevice {
   }
 
   private int readWindow() {
-    switch (select) {
-      case REG_ID, REG_ARBITRATION -> {
-        return id;
-      }
-      case REG_VERSION -> {
-        return VERSION;
-      }
+    return switch (select) {
+      case REG_ID, REG_ARBITRATION -> id;
+      case REG_VERSION -> VERSION;
       default -> {
         final int index = select - REG_TABLE;
-        if (index < 0 || index >= 2 * PINS) {
-          return 0;
-        }
-        return (int) (table[index >> 1] >>> (32 * (index & 1)));
+        yield index < 0 || index >= 2 * PINS ? 0 : (int) (table[index >> 1] >>> (32 * (index & 1)));
       }
-    }
+    };
   }
 
   private void writeWindow(final int value) {

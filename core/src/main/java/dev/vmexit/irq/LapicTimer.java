@@ -118,7 +118,7 @@ final class LapicTimer {
 
   /** Bits 3, 1, 0; the count in progress goes on from where it is. */
   void divideConfiguration(final int value) {
-    final int exponent = ((value >> 1 & 4 | value & 3) + 1) & 7;
+    final int exponent = ((((value >> 1) & 4) | (value & 3)) + 1) & 7;
     final int newDivisor = 1 << exponent;
     divideConfiguration = value & 0x0B;
     if (newDivisor != divisor) {

@@ -149,8 +149,8 @@ public final class LocalApic implements MmioDevice {
       return false;
     }
     return !hardwareEnabled()
-        || (lvt[LINT0] & LVT_MASKED) == 0 && mode(lvt[LINT0]) == ApicMessage.EXT_INT
-        || extIntMessage;
+        || extIntMessage
+        || ((lvt[LINT0] & LVT_MASKED) == 0 && mode(lvt[LINT0]) == ApicMessage.EXT_INT);
   }
 
   void extIntTaken() {

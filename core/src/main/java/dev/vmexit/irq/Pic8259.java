@@ -106,7 +106,7 @@ final class Pic8259 {
     }
     if (autoEoi) {
       if (rotateOnAutoEoi) {
-        top = line + 1 & 7;
+        top = (line + 1) & 7;
       }
     } else {
       isr |= bit;
@@ -136,11 +136,6 @@ final class Pic8259 {
   }
 
   // ---- ports ----
-
-  /** Whether the next read is a poll, which acknowledges. */
-  boolean polling() {
-    return poll;
-  }
 
   int read(final boolean odd) {
     if (poll) {
@@ -209,9 +204,9 @@ final class Pic8259 {
       case 3 -> isr &= ~(1 << line);
       case 7 -> {
         isr &= ~(1 << line);
-        top = line + 1 & 7;
+        top = (line + 1) & 7;
       }
-      case 6 -> top = line + 1 & 7;
+      case 6 -> top = (line + 1) & 7;
       default -> {
         // 2: no operation.
       }
@@ -224,7 +219,7 @@ final class Pic8259 {
     if (line != NONE) {
       isr &= ~(1 << line);
       if (rotate) {
-        top = line + 1 & 7;
+        top = (line + 1) & 7;
       }
     }
   }
@@ -270,11 +265,11 @@ final class Pic8259 {
     if (set == 0) {
       return NONE;
     }
-    final int rotated = (set >> top | set << 8 - top) & 0xFF;
-    return Integer.numberOfTrailingZeros(rotated) + top & 7;
+    final int rotated = ((set >> top) | (set << (8 - top))) & 0xFF;
+    return (Integer.numberOfTrailingZeros(rotated) + top) & 7;
   }
 
   private int rank(final int line) {
-    return line - top & 7;
+    return (line - top) & 7;
   }
 }

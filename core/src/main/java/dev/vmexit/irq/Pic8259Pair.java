@@ -82,12 +82,7 @@ public final class Pic8259Pair extends BytePortDevice {
     final int value =
         switch (port) {
           case MASTER, MASTER + 1 -> master.read(port != MASTER);
-          case SLAVE, SLAVE + 1 -> {
-            if (slave.polling()) {
-              dropCascade();
-            }
-            yield slave.read(port != SLAVE);
-          }
+          case SLAVE, SLAVE + 1 -> slave.read(port != SLAVE);
           case ELCR -> master.elcr();
           case ELCR + 1 -> slave.elcr();
           default -> 0xFF;

@@ -2,7 +2,6 @@ package dev.vmexit.mmu;
 
 import dev.vmexit.memory.WriteListener;
 import dev.vmexit.x86.PageFaultError;
-import dev.vmexit.x86.Pte;
 import java.util.Objects;
 
 /**
@@ -57,26 +56,21 @@ public final class ShadowMmu implements Mmu, WriteListener {
       };
 
   private static final long IDENTITY = Spte.PRESENT | Spte.WRITABLE | Spte.USER | Spte.DIRTY;
-  private static final long ALL_RIGHTS = Spte.WRITABLE | Spte.USER;
 
   private final PagingContext context = new PagingContext();
   private final TableMemory tables;
-  private final SlotView slots;
   private final GuestWalker walker;
   private final ShadowPages pages;
-  private final int floodThreshold;
+  private final ShadowPaths paths;
+  private final ShadowUpdates updates;
 
   private TlbControl tlb = NO_TLB;
-  private int roleBase = ShadowRole.base(context);
 
   private long filled;
   private long reflected;
   private long tableWrites;
   private long noSlot;
   private long readOnly;
-  private long entriesWritten;
-  private long prefetched;
-  private long flooded;
 
   public ShadowMmu(final TableMemory tables, final SlotView slots) {
     this(tables, slots, DEFAULT_MAX_PAGES, DEFAULT_FLOOD_THRESHOLD);
@@ -101,11 +95,10 @@ public final class ShadowMmu implements Mmu, WriteListener {
       throw new IllegalArgumentException("floodThreshold=" + floodThreshold + ", allowed: above 0");
     }
     this.tables = Objects.requireNonNull(tables, "tables");
-    this.slots = Objects.requireNonNull(slots, "slots");
     this.walker = new GuestWalker(tables);
     this.pages = new ShadowPages(maxPages, NO_TLB);
-    this.floodThreshold = floodThreshold;
-    pages.root = ShadowPages.ROOT_IDENTITY;
+    this.paths = new ShadowPaths(context, pages);
+    this.updates = new ShadowUpdates(pages, slots, floodThreshold);
   }
 
   /** Names the TLBs that are filled from here; none before this call. */
@@ -130,56 +123,13 @@ public final class ShadowMmu implements Mmu, WriteListener {
     if (!context.set(cr0, cr3, cr4, efer, tables)) {
       return false;
     }
-    roleBase = ShadowRole.base(context);
-    switch (context.mode()) {
-      case NONE -> pages.root = ShadowPages.ROOT_IDENTITY;
-      case BITS32, PAE -> {
-        pages.root = ShadowPages.ROOT_LEGACY;
-        for (int i = 0; i < PagingContext.PDPTES; i++) {
-          relinkGigabyte(i);
-        }
-      }
-      case LEVEL4 -> {
-        final int role = ShadowRole.table(roleBase, 4, 0);
-        pages.root = pages.find(context.tableBase() >>> 12, role);
-        if (pages.root != ShadowPages.NONE) {
-          pages.touch(pages.root);
-        }
-      }
-    }
+    paths.enter();
     if (sameRules) {
       tlb.flushNonGlobal();
     } else {
       tlb.flushAll();
     }
     return true;
-  }
-
-  private void relinkGigabyte(final int index) {
-    final int known =
-        isGigabyteMapped(index)
-            ? pages.find(gigabyteGfn(index), gigabyteRole(index))
-            : ShadowPages.NONE;
-    if (known == ShadowPages.NONE) {
-      pages.clear(ShadowPages.ROOT_LEGACY, index);
-    } else {
-      pages.relink(ShadowPages.ROOT_LEGACY, index, known, ALL_RIGHTS);
-      pages.touch(known);
-    }
-  }
-
-  private boolean isGigabyteMapped(final int index) {
-    return context.mode() == PagingMode.BITS32 || (context.pdpte(index) & Pte.PRESENT) != 0;
-  }
-
-  private long gigabyteGfn(final int index) {
-    final long table =
-        context.mode() == PagingMode.BITS32 ? context.tableBase() : context.pdpte(index);
-    return (table & PagingContext.ADDRESS_MASK) >>> 12;
-  }
-
-  private int gigabyteRole(final int index) {
-    return ShadowRole.table(roleBase, 2, context.mode() == PagingMode.BITS32 ? index : 0);
   }
 
   /** Looks up the shadow tables; changes nothing. */
@@ -196,7 +146,7 @@ public final class ShadowMmu implements Mmu, WriteListener {
       miss(access, 0, result);
       return;
     }
-    long allSet = ALL_RIGHTS;
+    long allSet = Spte.ALL_RIGHTS;
     long anySet = 0;
     long spte;
     while (true) {
@@ -270,7 +220,7 @@ public final class ShadowMmu implements Mmu, WriteListener {
     final Walk walk = out.walk;
     walker.walk(context, gva, access, walk);
     if (!walk.ok) {
-      touchPath(gva);
+      paths.touch(gva);
       reflected++;
       out.gpa = 0;
       out.errorCode = walk.errorCode;
@@ -279,13 +229,7 @@ public final class ShadowMmu implements Mmu, WriteListener {
     }
     out.gpa = walk.gpa;
     out.errorCode = 0;
-    final int leafPage =
-        switch (context.mode()) {
-          case NONE -> identityPath(gva);
-          case BITS32 -> path32(gva, walk);
-          case PAE -> path64(gva & 0xFFFF_FFFFL, walk, gigabyte(gva), 2);
-          case LEVEL4 -> path64(gva, walk, rootLevel4(), 4);
-        };
+    final int leafPage = paths.toLeaf(gva, walk);
     // After the path: its tables are shadowed by now, and one of them may be the target.
     out.outcome = install(leafPage, (int) (gva >>> 12) & 511, walk, (access & WRITE) != 0);
     return out.outcome;
@@ -308,90 +252,6 @@ public final class ShadowMmu implements Mmu, WriteListener {
     return access;
   }
 
-  /** Marks the shadow pages on the way to an address as used, as far as there are any. */
-  private void touchPath(final long gva) {
-    int page = pages.root;
-    int shift = 39;
-    long at = gva;
-    if (context.mode() != PagingMode.LEVEL4) {
-      at &= 0xFFFF_FFFFL;
-      shift = 30;
-    }
-    while (page != ShadowPages.NONE) {
-      pages.touch(page);
-      final long spte = pages.spte(page, (int) (at >>> shift) & 511);
-      page = (spte & Spte.LINK) != 0 ? Spte.page(spte) : ShadowPages.NONE;
-      shift -= 9;
-    }
-  }
-
-  private int rootLevel4() {
-    if (pages.root == ShadowPages.NONE) {
-      pages.root = pages.obtain(context.tableBase() >>> 12, ShadowRole.table(roleBase, 4, 0));
-    } else {
-      pages.touch(pages.root);
-    }
-    return pages.root;
-  }
-
-  private int gigabyte(final long gva) {
-    final int index = (int) (gva >>> 30) & 3;
-    return pages.link(
-        ShadowPages.ROOT_LEGACY, index, gigabyteGfn(index), gigabyteRole(index), ALL_RIGHTS);
-  }
-
-  private int path64(final long gva, final Walk walk, final int top, final int topLevel) {
-    int page = top;
-    int level = topLevel;
-    for (int i = 0; i < walk.count - 1; i++) {
-      final long entry = walk.entryValue[i];
-      page =
-          pages.link(
-              page,
-              (int) (gva >>> (3 + 9 * level)) & 511,
-              (entry & PagingContext.ADDRESS_MASK) >>> 12,
-              ShadowRole.table(roleBase, level - 1, 0),
-              entry & Spte.RIGHTS);
-      level--;
-    }
-    long rights = walk.entryValue[walk.count - 1] & Spte.RIGHTS;
-    while (level > 1) {
-      page = direct(page, level, gva, walk.gpa, rights);
-      rights = ALL_RIGHTS;
-      level--;
-    }
-    return page;
-  }
-
-  private int path32(final long gva, final Walk walk) {
-    final int directory = gigabyte(gva);
-    final long pde = walk.entryValue[0];
-    final long rights = pde & Spte.RIGHTS;
-    if (walk.count == 1) {
-      return direct(directory, 2, gva, walk.gpa, rights);
-    }
-    return pages.link(
-        directory,
-        (int) (gva >>> 21) & 511,
-        (pde & 0xFFFF_F000L) >>> 12,
-        ShadowRole.table(roleBase, 1, (int) (gva >>> 21) & 1),
-        rights);
-  }
-
-  private int identityPath(final long gva) {
-    final long at = gva & 0xFFFF_FFFFL;
-    final int directory = direct(ShadowPages.ROOT_IDENTITY, 3, at, at, ALL_RIGHTS);
-    return direct(directory, 2, at, at, ALL_RIGHTS);
-  }
-
-  /** Steps from a level through a direct page to the level below. */
-  private int direct(
-      final int page, final int level, final long gva, final long gpa, final long rights) {
-    final int shift = 3 + 9 * level;
-    return pages.linkDirect(
-        page, (int) (gva >>> shift) & 511, gpa >>> shift << (shift - 12), level - 1, rights);
-  }
-
   private int install(final int leafPage, final int index, final Walk walk, final boolean write) {
     final long gpa = walk.gpa;
     long spte;
@@ -400,12 +260,12 @@ public final class ShadowMmu implements Mmu, WriteListener {
     } else {
       final long entry = walk.entryValue[walk.count - 1];
       // Above a direct page the rights stand in the link.
-      spte = Spte.PRESENT | (walk.pageShift == 12 ? entry & Spte.RIGHTS : ALL_RIGHTS);
+      spte = Spte.PRESENT | (walk.pageShift == 12 ? entry & Spte.RIGHTS : Spte.ALL_RIGHTS);
       spte |= entry & Spte.GLOBAL;
       spte |= walk.dirty ? Spte.DIRTY : 0;
     }
     spte |= gpa & PagingContext.ADDRESS_MASK;
-    spte |= frameBits(gpa);
+    spte |= updates.frameBits(gpa);
     pages.setLeaf(leafPage, index, spte);
     if ((spte & Spte.MMIO) != 0) {
       noSlot++;
@@ -423,14 +283,6 @@ public final class ShadowMmu implements Mmu, WriteListener {
     return Fault.FILLED;
   }
 
-  private long frameBits(final long gpa) {
-    if (!slots.isBacked(gpa)) {
-      return Spte.MMIO;
-    }
-    return (slots.isReadOnly(gpa) ? Spte.ROM : 0)
-        | (pages.isShadowed(gpa >>> 12) ? Spte.WRITE_PROTECTED : 0);
-  }
-
   /** Whether stores to a frame must be told to {@link #tableWritten}. */
   public boolean isShadowed(final long gfn) {
     return pages.isShadowed(gfn);
@@ -446,88 +298,10 @@ public final class ShadowMmu implements Mmu, WriteListener {
    */
   public void tableWritten(final long gpa, final int size, final long newValue) {
     final int here = (int) Math.min(size, 4096 - (gpa & 4095));
-    frameWritten(gpa, here, newValue, here == size);
+    updates.frameWritten(gpa, here, newValue, here == size);
     if (here < size) {
-      frameWritten(gpa + here, size - here, 0, false);
+      updates.frameWritten(gpa + here, size - here, 0, false);
     }
-  }
-
-  private void frameWritten(
-      final long gpa, final int size, final long newValue, final boolean whole) {
-    final long gfn = gpa >>> 12;
-    boolean flood = false;
-    for (int page = pages.firstOf(gfn); page != ShadowPages.NONE; page = pages.nextOf(page)) {
-      flood |= pages.countWrite(page) >= floodThreshold;
-    }
-    if (flood) {
-      flooded++;
-      pages.zapFrame(gfn);
-      return;
-    }
-    final int offset = (int) gpa & 4095;
-    for (int page = pages.firstOf(gfn); page != ShadowPages.NONE; page = pages.nextOf(page)) {
-      if (ShadowRole.mode(pages.role(page)) == PagingMode.BITS32) {
-        written32(page, offset, size, newValue, whole);
-      } else {
-        written64(page, offset, size, newValue, whole);
-      }
-    }
-  }
-
-  private void written64(
-      final int page, final int offset, final int size, final long value, final boolean whole) {
-    final int first = offset >> 3;
-    if (whole && size == 8 && (offset & 7) == 0) {
-      entryWritten(page, first, value);
-      return;
-    }
-    for (int i = first; i <= (offset + size - 1) >> 3; i++) {
-      drop(page, i);
-    }
-  }
-
-  private void written32(
-      final int page, final int offset, final int size, final long value, final boolean whole) {
-    final int role = pages.role(page);
-    final int quadrant = ShadowRole.quadrant(role);
-    for (int i = offset >> 2; i <= (offset + size - 1) >> 2; i++) {
-      if (ShadowRole.level(role) == 2) {
-        if (i >> 8 == quadrant) {
-          drop(page, (i & 255) << 1);
-          drop(page, (i & 255) << 1 | 1);
-        }
-      } else if (i >> 9 == quadrant) {
-        if (whole && size == 4 && (offset & 3) == 0) {
-          entryWritten(page, i & 511, value & 0xFFFF_FFFFL);
-        } else {
-          drop(page, i & 511);
-        }
-      }
-    }
-  }
-
-  private void drop(final int page, final int index) {
-    entriesWritten++;
-    pages.clear(page, index);
-  }
-
-  /** Takes a new last-level entry over if the guest has marked it accessed; else drops the spte. */
-  private void entryWritten(final int page, final int index, final long entry) {
-    final int role = pages.role(page);
-    final long ready = Pte.PRESENT | Pte.ACCESSED;
-    if (ShadowRole.level(role) != 1
-        || (entry & ready) != ready
-        || GuestWalker.isReserved(ShadowRole.mode(role), ShadowRole.nxe(role), entry)) {
-      drop(page, index);
-      return;
-    }
-    entriesWritten++;
-    prefetched++;
-    final long gpa = entry & PagingContext.ADDRESS_MASK;
-    pages.setLeaf(
-        page,
-        index,
-        gpa | frameBits(gpa) | Spte.PRESENT | (entry & (Spte.RIGHTS | Spte.DIRTY | Spte.GLOBAL)));
   }
 
   /**
@@ -555,9 +329,6 @@ public final class ShadowMmu implements Mmu, WriteListener {
   /** Forgets all shadow tables, and empties the TLB. */
   public void flushAll() {
     pages.zapAll();
-    if (context.mode() == PagingMode.LEVEL4) {
-      pages.root = ShadowPages.NONE;
-    }
     tlb.flushAll();
   }
 
@@ -569,9 +340,9 @@ public final class ShadowMmu implements Mmu, WriteListener {
         tableWrites,
         noSlot,
         readOnly,
-        entriesWritten,
-        prefetched,
-        flooded,
+        updates.entriesWritten,
+        updates.prefetched,
+        updates.flooded,
         pages.created,
         pages.zapped,
         pages.evicted,

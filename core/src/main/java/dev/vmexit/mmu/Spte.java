@@ -41,6 +41,9 @@ final class Spte {
   /** The guest's bits that entries of every level share. */
   static final long RIGHTS = WRITABLE | USER | NO_EXECUTE;
 
+  /** Rights of an entry that no guest entry stands behind. */
+  static final long ALL_RIGHTS = WRITABLE | USER;
+
   private static final int SHIFT = 12;
 
   private Spte() {}

@@ -8,6 +8,8 @@ import dev.vmexit.irq.Irqchip;
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.mmu.Fault;
 import dev.vmexit.mmu.Mmu;
+import dev.vmexit.mmu.PagingContext;
+import dev.vmexit.mmu.PagingMode;
 import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.TableWrites;
@@ -381,11 +383,30 @@ public final class RunLoop implements PlatformEvents {
     final int register = (int) exit.address;
     if (register == 8) {
       irqchip.cr8(number, (int) exit.value);
-    } else if (!contextChanged()) {
-      // A reserved bit in a PDPTE: the write was refused by the MMU.
+    } else if (contextChanged()) {
+      recordPdptes();
+    } else {
+      // A reserved bit in a PDPTE: the write is undone, though rip is past it already.
+      final PagingContext kept = mmu.context();
+      HostMemory.putLong(state + StateLayout.CR0, kept.cr0());
+      HostMemory.putLong(state + StateLayout.CR3, kept.cr3());
+      HostMemory.putLong(state + StateLayout.CR4, kept.cr4());
+      vcpu.stateChanged();
       vcpu.injectException(Vector.GP, true, 0);
     }
     finish();
+  }
+
+  /** The PDPTEs are read when CR3 is loaded, so the record must show them to a replay. */
+  private void recordPdptes() {
+    final PagingContext context = mmu.context();
+    if (context.mode() == PagingMode.PAE) {
+      event.walkCount = PagingContext.PDPTES;
+      for (int i = 0; i < PagingContext.PDPTES; i++) {
+        event.walkAddress[i] = PagingContext.pdpteAddress(context.cr3(), i);
+        event.walkValue[i] = context.pdpte(i);
+      }
+    }
   }
 
   private boolean contextChanged() {

@@ -78,6 +78,7 @@ public final class VirtualMachine implements AutoCloseable {
       final ShadowMmu shadow = new ShadowMmu(TableMemory.of(memory), SlotView.of(memory));
       final SoftVcpu soft = new SoftVcpu(memory, shadow);
       shadow.attach(soft);
+      memory.addWriteListener(shadow);
       mmu = shadow;
       vcpu = soft;
     } else {

@@ -46,7 +46,7 @@ final class I8042Test {
     final int config = data();
     assertEquals(0x34, config, "both interfaces off, system flag");
     command(0x60);
-    data(config & ~0x10 | 1);
+    data((config & ~0x10) | 1);
     command(0x20);
     assertEquals(0x25, data());
     command(0xAB);

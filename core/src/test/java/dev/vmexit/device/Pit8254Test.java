@@ -124,29 +124,32 @@ final class Pit8254Test {
   @Test
   void shouldMeasureAKnownTimeThroughPort61() {
     // The way a kernel calibrates its TSC: 50 ms on channel 2 in mode 0.
-    control.writePort(0x61, 1, control.readPort(0x61, 1) & ~2 | 1);
+    control.writePort(0x61, 1, (control.readPort(0x61, 1) & ~2) | 1);
     control(0xB0);
     write16(2, Pit8254.INPUT_HZ / 20);
     final long start = time.nanos();
     while (!out2()) {
       time.advance(1000);
     }
-    assertEquals(50_000_000, time.nanos() - start, 2_000);
+    final long microseconds = (time.nanos() - start) / 1000;
+    assertTrue(microseconds >= 49_999 && microseconds <= 50_002, "took " + microseconds);
   }
 
   @Test
   void shouldInterruptOnceInMode0() {
+    assertTrue(line.level(), "OUT is high at power-on");
     control(0x30);
+    assertFalse(line.level());
     write16(0, 1193);
     time.to(999_000);
-    assertEquals(0, line.rises());
+    assertEquals(1, line.rises());
     time.to(1_001_000);
-    assertEquals(1, line.rises());
+    assertEquals(2, line.rises());
     time.to(1_000_000_000);
-    assertEquals(1, line.rises());
+    assertEquals(2, line.rises());
     write16(0, 1193);
     time.advance(1_001_000);
-    assertEquals(2, line.rises(), "a new count starts anew");
+    assertEquals(3, line.rises(), "a new count starts anew");
   }
 
   // ---- mode 1 ----
@@ -212,7 +215,8 @@ final class Pit8254Test {
     write16(0, count);
     time.to(2_000_000_000L);
     final int divisor = count == 0 ? 0x1_0000 : count;
-    assertEquals(2 * Pit8254.INPUT_HZ / divisor, line.rises(), 1);
+    final int expected = 2 * Pit8254.INPUT_HZ / divisor;
+    assertTrue(Math.abs(line.rises() - expected) <= 1, line.rises() + " for " + expected);
   }
 
   @Test

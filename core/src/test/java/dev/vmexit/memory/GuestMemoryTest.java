@@ -247,6 +247,15 @@ final class GuestMemoryTest {
   }
 
   @Test
+  void shouldNameSizeAndErrorWhenHostRefuses() {
+    final ErrnoException e =
+        assertThrows(ErrnoException.class, () -> HostMapping.map(1L << 50, 0, false));
+    assertEquals(12, e.errno(), "ENOMEM");
+    assertTrue(e.getMessage().contains("1125899906842624 bytes"), e.getMessage());
+    assertTrue(e.getMessage().contains("(errno 12)"), e.getMessage());
+  }
+
+  @Test
   void shouldAnswerNoAddressWhenClosed() {
     final GuestMemory memory = GuestMemory.builder().ram(0, 0x1000).build();
     assertNotEquals(0, memory.hostAddress(0));

@@ -27,7 +27,7 @@ final class GuestCatalog {
       List.of(
           new Definition(
               "debian-12-cloud",
-              "Debian 12 cloud kernel (6.1, 64-bit), busybox shell on the serial console",
+              "Debian 12 cloud kernel, busybox shell",
               "linux-image-cloud-amd64",
               "linux-image-6.1.",
               "console=ttyS0 earlyprintk=serial,ttyS0,115200 panic=-1",

@@ -1,5 +1,6 @@
 package dev.vmexit.cli;
 
+import java.io.Console;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -76,8 +77,10 @@ final class GuestStore {
   }
 
   /** A store for this process, which reports to standard error. */
+  @SuppressWarnings("SystemConsoleNull") // JDK 25 does return null off a terminal
   static GuestStore ofProcess() {
-    final boolean terminal = System.console().isTerminal();
+    final Console console = System.console();
+    final boolean terminal = console != null && console.isTerminal();
     return new GuestStore(
         System.getenv(), new GuestProgress(System.err, terminal), GuestStore::sleep);
   }

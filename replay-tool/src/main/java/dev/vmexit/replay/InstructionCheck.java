@@ -6,6 +6,7 @@ import dev.vmexit.mmu.Translation;
 import dev.vmexit.x86.ControlRegisters;
 import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Gpr;
+import dev.vmexit.x86.PageFaultError;
 import dev.vmexit.x86.decode.Decoder;
 import dev.vmexit.x86.decode.Instruction;
 import dev.vmexit.x86.decode.Mnemonic;
@@ -83,6 +84,7 @@ final class InstructionCheck {
       case HLT -> halt(event);
       case INVLPG -> invalidate(event);
       case TSC -> timeStamp(event);
+      case PAGE_FAULT -> faultingAccess(event);
       default -> true;
     };
   }
@@ -222,6 +224,26 @@ final class InstructionCheck {
               : "no translation of gva " + Findings.hex(gva));
     }
     return findings.same("address", event.address, translation.gpa);
+  }
+
+  /** A fault on data must be at the instruction's operand, where that is all it touches. */
+  private boolean faultingAccess(final ExitEvent event) {
+    if ((event.errorCode & PageFaultError.FETCH) != 0) {
+      return true;
+    }
+    access.of(event, insn);
+    if (!access.located || EffectiveAddress.knownBits(event, access.segment) < 64) {
+      return true;
+    }
+    final boolean wide = (event.mode & ExitEvent.MODE_CODE_SIZE) == 8;
+    final long distance = event.address - access.offset & (wide ? -1L : MASK_32);
+    // At its first byte, or where it crosses into the next page.
+    return distance == 0
+        || (distance > 0 && distance < access.size && (event.address & PAGE_OFFSET) == 0)
+        || findings.differ(
+            "gva",
+            Findings.hex(event.address),
+            Findings.hex(access.offset) + ", " + access.size + " bytes");
   }
 
   // ---- registers ----

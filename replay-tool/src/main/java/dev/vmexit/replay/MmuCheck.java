@@ -1,15 +1,16 @@
 package dev.vmexit.replay;
 
 import dev.vmexit.exit.ExitEvent;
-import dev.vmexit.exit.ExitKind;
 import dev.vmexit.mmu.Fault;
 import dev.vmexit.mmu.PagingContext;
+import dev.vmexit.mmu.PagingMode;
 import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.mmu.Translation;
 import dev.vmexit.trace.ExitFormatter;
 import dev.vmexit.x86.ControlRegisters;
 import dev.vmexit.x86.Msr;
 import dev.vmexit.x86.PageFaultError;
+import dev.vmexit.x86.Pte;
 
 /**
  * Feeds a shadow MMU from the trace alone and compares what it concludes: that each fault is one,
@@ -31,6 +32,7 @@ final class MmuCheck {
 
   private final Findings findings;
   private final KnownTables known = new KnownTables();
+  private final SlotMap slots;
   private final RecordedTables tables;
   private final ShadowMmu mmu;
   private final Fault fault = new Fault();
@@ -39,6 +41,7 @@ final class MmuCheck {
 
   MmuCheck(final Findings findings, final SlotMap slots) {
     this.findings = findings;
+    this.slots = slots;
     tables = new RecordedTables(slots, known);
     mmu = new ShadowMmu(tables, slots);
     mmu.attach(known);
@@ -65,10 +68,10 @@ final class MmuCheck {
     final boolean good =
         switch (event.kind) {
           case PAGE_FAULT -> pageFault(event);
-          case CR -> event.address == 8 || event.address == 2 || contextWritten(event);
+          case CR -> event.address == 8 || contextWritten(event, event.efer);
           case MSR ->
               !(event.write && event.detail == 0 && (int) event.address == Msr.EFER)
-                  || contextWritten(event);
+                  || contextWritten(event, newEfer(event));
           case INVLPG -> {
             mmu.invalidatePage(event.address);
             yield true;
@@ -86,9 +89,15 @@ final class MmuCheck {
     return good;
   }
 
-  private boolean contextWritten(final ExitEvent event) {
-    mmu.setContext(event.cr0, event.cr3, event.cr4, event.efer);
+  /** A CR record has the registers after the write, one of an MSR those before it. */
+  private boolean contextWritten(final ExitEvent event, final long efer) {
+    mmu.setContext(event.cr0, event.cr3, event.cr4, efer);
     return entriesUsed(event);
+  }
+
+  /** EFER after WRMSR: LMA is the processor's own (SDM Vol. 3A, 2.2.1). */
+  private static long newEfer(final ExitEvent event) {
+    return event.value & ~ControlRegisters.EFER_LMA | event.efer & ControlRegisters.EFER_LMA;
   }
 
   private boolean entriesUsed(final ExitEvent event) {
@@ -138,10 +147,10 @@ final class MmuCheck {
       return;
     }
     long value = event.walkValue[i];
-    if (fault.walk.ok) {
-      value |= dev.vmexit.x86.Pte.ACCESSED;
+    if (fault.walk.ok && slots.isBacked(gpa) && !slots.isReadOnly(gpa)) {
+      value |= Pte.ACCESSED;
       if (i == event.walkCount - 1 && (event.errorCode & PageFaultError.WRITE) != 0) {
-        value |= dev.vmexit.x86.Pte.DIRTY;
+        value |= Pte.DIRTY;
       }
     }
     known.learned(gpa, size, value);
@@ -149,9 +158,7 @@ final class MmuCheck {
 
   private boolean entriesAsKnown(final ExitEvent event) {
     final int size =
-        PagingContext.modeOf(event.cr0, event.cr4, event.efer) == dev.vmexit.mmu.PagingMode.BITS32
-            ? 4
-            : 8;
+        PagingContext.modeOf(event.cr0, event.cr4, event.efer) == PagingMode.BITS32 ? 4 : 8;
     for (int i = 0; i < event.walkCount; i++) {
       final long gpa = event.walkAddress[i];
       if ((gpa & size - 1) != 0) {
@@ -177,6 +184,10 @@ final class MmuCheck {
   /** What an access at this privilege and from this place can look like. */
   private boolean plausible(final ExitEvent event) {
     final int error = event.errorCode;
+    final boolean wide = mmu.context().mode() == PagingMode.LEVEL4;
+    if (wide ? event.address << 16 >> 16 != event.address : event.address >>> 32 != 0) {
+      return findings.differ("gva", Findings.hex(event.address), "a linear address of this mode");
+    }
     final boolean user = (error & PageFaultError.USER) != 0;
     if (user && (event.mode & ExitEvent.MODE_CPL) != ExitEvent.MODE_CPL) {
       return findings.differ("error code", "user", "supervisor at this CPL");
@@ -212,13 +223,5 @@ final class MmuCheck {
           "translates to gpa " + Findings.hex(translation.gpa));
     }
     return findings.same("error code", error, translation.errorCode);
-  }
-
-  /** Whether a record of this kind concerns the MMU. */
-  static boolean isNeeded(final ExitKind kind) {
-    return kind == ExitKind.PAGE_FAULT
-        || kind == ExitKind.CR
-        || kind == ExitKind.MSR
-        || kind == ExitKind.INVLPG;
   }
 }

@@ -70,6 +70,8 @@ final class RecordedTables implements TableMemory {
 
   @Override
   public void write(final long gpa, final int size, final long value) {
-    known.stored(gpa, size, value);
+    if (!slots.isReadOnly(gpa)) {
+      known.stored(gpa, size, value);
+    }
   }
 }

@@ -109,8 +109,7 @@ class GuestStoreTest {
     final String properties = Files.readString(guest.kernel().resolveSibling("guest.properties"));
     assertTrue(
         properties.contains(
-            "vmlinuz.bytes=10\n"
-                + "vmlinuz.sha256=7c2f712a5b31004cd31b6fe611e12219b02a73755049a698be58fdfa32a856cf\n"),
+            "vmlinuz.sha256=7c2f712a5b31004cd31b6fe611e12219b02a73755049a698be58fdfa32a856cf"),
         properties);
     assertTrue(
         said.toString(StandardCharsets.UTF_8)
@@ -275,6 +274,11 @@ class GuestStoreTest {
   }
 
   @Test
+  void shouldOpenWhenThereIsNoTerminal() {
+    assertEquals("guests", GuestStore.ofProcess().directory().getFileName().toString());
+  }
+
+  @Test
   void shouldDrawABarOnATerminalOnly() {
     final PrintStream out = new PrintStream(said, true, StandardCharsets.UTF_8);
     new GuestProgress(out, false).bar("x", 1, 2);
@@ -287,7 +291,7 @@ class GuestStoreTest {
         said.toString(StandardCharsets.UTF_8));
     said.reset();
     progress.line("done");
-    assertEquals("\r" + " ".repeat(51) + "\rdone\n", said.toString(StandardCharsets.UTF_8));
+    assertEquals("\r" + " ".repeat(50) + "\rdone\n", said.toString(StandardCharsets.UTF_8));
   }
 
   private List<String> filesIn(final String directory) throws IOException {

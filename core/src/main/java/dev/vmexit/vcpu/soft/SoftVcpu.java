@@ -55,6 +55,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   private final Msrs msrs = new Msrs(this);
 
   /** ATTENTION_* bits; the kick bit is set by other threads, hence only atomic updates. */
+  @SuppressWarnings("UnusedVariable") // through ATTENTION
   private int attention;
 
   private int noticeReason;

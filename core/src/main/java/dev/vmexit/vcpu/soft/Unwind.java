@@ -4,6 +4,7 @@ package dev.vmexit.vcpu.soft;
  * Leaves an instruction without a fault. Preallocated and stackless: thrown on the exit path. The
  * instances carry no state and may be shared by all vCPUs.
  */
+@SuppressWarnings("StaticAssignmentOfThrowable") // stackless, on purpose
 final class Unwind extends RuntimeException {
   /** The exit is described in the vCPU's {@code VcpuExit}; rip stays on the instruction. */
   static final Unwind EXIT = new Unwind("exit");

@@ -232,7 +232,6 @@ public final class Decoder {
     vvvv = ~last >> 3 & 0xF;
     if (!mode64) {
       bits &= REX_W;
-      vvvv &= 7;
     }
     rex = bits;
     byteRegisters = true;
@@ -348,8 +347,12 @@ public final class Decoder {
         && !((flags & Form.LOCKABLE) != 0 && out.hasMemory)) {
       return invalid(out, prefixes);
     }
-    if (vvvv != 0 && (flags & Form.USES_VVVV) == 0) {
-      return invalid(out, prefixes);
+    if (vvvv != 0) {
+      if ((flags & Form.USES_VVVV) == 0) {
+        return invalid(out, prefixes);
+      }
+      // Outside 64-bit mode its top bit is ignored, but only where it names a register.
+      vvvv &= mode64 ? 15 : 7;
     }
 
     final int count = form.count;
@@ -683,11 +686,9 @@ public final class Decoder {
         if (out.hasMemory) {
           return memoryOperand(i, operand, out);
         }
+        // VEX.B is ignored here.
         kind = Instruction.MASK;
         register = modrm & 7;
-        if ((rex & REX_B) != 0) {
-          return STATUS_INVALID;
-        }
       }
       case Operands.MASK_VVVV -> {
         kind = Instruction.MASK;

@@ -72,15 +72,19 @@ public final class Disassembler {
       out.append(i == 0 ? ' ' : ',');
       appendOperand(insn, i, address, out);
     }
-    if (insn.mnemonic == Mnemonic.INS) {
-      out.append(",dx");
-    } else if (insn.mnemonic == Mnemonic.STOS) {
-      out.append(',');
-      appendGpr(Gpr.RAX, insn.operandSize, out);
-    } else if (insn.mnemonic == Mnemonic.XLAT) {
-      out.append(" BYTE PTR ").append(SEGMENTS[insn.segment]).append(":[");
-      appendGpr(Gpr.RBX, insn.addressSize, out);
-      out.append(']');
+    switch (insn.mnemonic) {
+      case INS -> out.append(",dx");
+      case STOS -> {
+        out.append(',');
+        appendGpr(Gpr.RAX, insn.operandSize, out);
+      }
+      case XLAT -> {
+        out.append(" BYTE PTR ").append(SEGMENTS[insn.segment]).append(":[");
+        appendGpr(Gpr.RBX, insn.addressSize, out);
+        out.append(']');
+      }
+      case SHA256RNDS2, PBLENDVB, BLENDVPS, BLENDVPD -> out.append(",xmm0");
+      default -> {}
     }
     if (insn.mnemonic == Mnemonic.EVEX && insn.hasMemory) {
       out.append(insn.operandCount == 0 ? ' ' : ',');

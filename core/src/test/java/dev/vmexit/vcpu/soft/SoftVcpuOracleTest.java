@@ -1,6 +1,7 @@
 package dev.vmexit.vcpu.soft;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.vmexit.x86.Gpr;
@@ -52,6 +53,51 @@ final class SoftVcpuOracleTest {
     compare(IntegerForms.all(), CASES);
   }
 
+  @Test
+  void shouldAgreeWithHostWhenInstructionsAreSse() {
+    compare(SseForms.all(), CASES);
+  }
+
+  @Test
+  void shouldAgreeWithHostWhenInstructionsAreX87() {
+    compare(X87Forms.all(), CASES);
+  }
+
+  @Test
+  void shouldNameTheDifferenceWhenCodesAreNotTheSame() {
+    assertDiffers("r0 ", "4801d8", "4829d8"); // add, sub rax,rbx
+    assertDiffers("flags ", "f8", "f9"); // clc, stc
+    assertDiffers("memory+0 ", "c604250000000001", "c604250000000002"); // mov byte [abs],1, 2
+    assertDiffers("st0 ", "d9e8", "d9eb"); // fld1, fldpi
+    assertDiffers("xmm1 ", "0f28ca", "0f57c9"); // movaps xmm1,xmm2; xorps xmm1,xmm1
+    assertDiffers("fsw ", "d9e8", "d9e8d9f7"); // fld1; and fincstp
+    assertDiffers("left with reason", "90", "0f0b"); // nop, ud2
+  }
+
+  private void assertDiffers(final String what, final String hostHex, final String softHex) {
+    final OracleCase c =
+        new OracleCase(new SplittableRandom(1), host.codeAddress(), host.memoryAddress());
+    c.gprs[Gpr.RBX] = 3;
+    c.fx = new byte[HostProcessor.FX_SIZE];
+    c.fx[0] = 0x7F;
+    c.fx[1] = 3;
+    Arrays.fill(c.fx, 160, 416, (byte) 7);
+    final String difference =
+        run(c, atMemory(hostHex, c.memoryAddress), atMemory(softHex, c.memoryAddress));
+    assertTrue(difference != null && difference.contains(what), String.valueOf(difference));
+  }
+
+  /** Puts the address of the memory where a MOV to an absolute address has zeros. */
+  private static byte[] atMemory(final String hex, final long address) {
+    final byte[] code = HEX.parseHex(hex);
+    if (code.length == 8 && code[0] == (byte) 0xC6) {
+      for (int i = 0; i < 4; i++) {
+        code[3 + i] = (byte) (address >>> (8 * i));
+      }
+    }
+    return code;
+  }
+
   /** Runs each form some times; collects the first difference of each form. */
   private void compare(final List<OracleForm> forms, final int casesPerForm) {
     final List<String> differences = new ArrayList<>();
@@ -100,6 +146,11 @@ final class SoftVcpuOracleTest {
 
   private String run(final OracleCase c) {
     final byte[] code = c.a.assemble();
+    return run(c, code, code);
+  }
+
+  /** What differs after the same state went through both, or null. */
+  private String run(final OracleCase c, final byte[] code, final byte[] softCode) {
     final long[] hostGprs = c.gprs.clone();
     final long[] softGprs = c.gprs.clone();
     final byte[] hostFx = c.fx == null ? null : c.fx.clone();
@@ -109,7 +160,7 @@ final class SoftVcpuOracleTest {
     final long hostFlags = host.run(code, hostGprs, c.flags, hostFx, hostMemory);
     final StringBuilder text = new StringBuilder();
     try {
-      final long softFlags = soft.run(code, softGprs, c.flags, softFx, softMemory);
+      final long softFlags = soft.run(softCode, softGprs, c.flags, softFx, softMemory);
       final long flagsDiffer = (hostFlags ^ softFlags) & ~c.undefinedFlags;
       if (flagsDiffer != 0) {
         differ(text, "flags", hostFlags & ~c.undefinedFlags, softFlags & ~c.undefinedFlags);

@@ -54,6 +54,15 @@ final class SseHostTest {
     };
   }
 
+  private static boolean namesStackPointer(final Instruction insn) {
+    for (int i = 0; i < insn.operandCount; i++) {
+      if (insn.operandKind[i] == Instruction.GPR && insn.operandRegister[i] == Gpr.RSP) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   /** Encodings of one opcode: with registers and with memory at rDI. */
   private List<byte[]> encodings(final int prefix, final int[] opcode) {
     final List<byte[]> codes = new ArrayList<>();
@@ -80,7 +89,9 @@ final class SseHostTest {
             code.put((byte) 0x1B);
           }
           final byte[] bytes = Arrays.copyOf(code.array(), code.position());
-          if (cpu.bind(bytes) != null && !isLeftOut(cpu.decoded().mnemonic)) {
+          if (cpu.bind(bytes) != null
+              && !isLeftOut(cpu.decoded().mnemonic)
+              && !namesStackPointer(cpu.decoded())) {
             codes.add(bytes);
           }
         }
@@ -197,7 +208,7 @@ final class SseHostTest {
     cpu.run(code);
     final byte[] ours = image.clone();
     final long hostFlags = host.run(code, gprs, flags, image, memory);
-    System.arraycopy(image, 0, ours, 5, 19);
+    System.arraycopy(image, 5, ours, 5, 19);
     System.arraycopy(image, 28, ours, 28, 4);
     cpu.storeImage(ours);
 

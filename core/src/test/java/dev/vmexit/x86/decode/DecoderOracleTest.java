@@ -28,6 +28,9 @@ final class DecoderOracleTest {
   private static final int COUNT = Integer.getInteger("vmexit.decoder.oracle.count", 1_000_000);
   private static final long SEED = Long.getLong("vmexit.decoder.oracle.seed", 20_061_020L);
 
+  /** Sequences of a mode whose operands are compared with objdump's. */
+  private static final int OPERAND_COUNT = 60_000;
+
   /** Excused sequences must stay below this share. */
   private static final double EXCUSED_LIMIT = 0.03;
 
@@ -90,6 +93,77 @@ final class DecoderOracleTest {
         List.of(), failures.subList(0, Math.min(40, failures.size())), failures.size() + " differ");
     assertTrue(valid > COUNT / 2, "valid=" + valid);
     assertTrue(excusedTotal < COUNT * EXCUSED_LIMIT, "excused=" + excusedTotal);
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {2, 4, 8})
+  void shouldNameTheSameOperandsAsObjdumpWhenCodeIsGenerated(final int codeSize)
+      throws IOException, InterruptedException {
+    assumeTrue(Objdump.available(), "SKIPPED: objdump is absent (Debian: binutils)");
+    final CodeGenerator generator = new CodeGenerator(SEED + 1, codeSize);
+    final List<byte[]> sequences = new ArrayList<>();
+    for (int i = 0; i < OPERAND_COUNT; i++) {
+      final byte[] bytes = new byte[CodeGenerator.LENGTH];
+      generator.next(bytes);
+      sequences.add(bytes);
+    }
+    final Objdump.Answer[] answers = Objdump.disassemble(sequences, codeSize, folder);
+    final List<String> failures = new ArrayList<>();
+    int compared = 0;
+    for (int i = 0; i < answers.length; i++) {
+      final byte[] bytes = sequences.get(i);
+      if (!agrees(answers[i], bytes, codeSize)
+          || insn.mnemonic == Mnemonic.INVALID
+          || writesOperandsOtherwise()) {
+        continue;
+      }
+      final StringBuilder text = new StringBuilder();
+      Disassembler.format(insn, (long) i * Objdump.STRIDE, text);
+      final String ours = operands(text.toString());
+      final String theirs = operands(answers[i].text());
+      compared++;
+      if (!ours.equals(theirs)) {
+        failures.add(HexFormat.of().formatHex(bytes) + " | " + text + " | " + answers[i].text());
+      }
+    }
+    System.out.printf(
+        Locale.ROOT, "decoder oracle, %d-bit: operands of %d compared%n", codeSize * 8, compared);
+    assertEquals(
+        List.of(), failures.subList(0, Math.min(40, failures.size())), failures.size() + " differ");
+    assertTrue(compared > OPERAND_COUNT / 2, "compared=" + compared);
+  }
+
+  /** Where objdump shows another size than the access has, or a target in another way. */
+  private boolean writesOperandsOtherwise() {
+    if (insn.operandKind[0] == Instruction.RELATIVE) {
+      return true;
+    }
+    return switch (insn.mnemonic) {
+      case MOV ->
+          insn.operandKind[0] == Instruction.SEGMENT || insn.operandKind[1] == Instruction.SEGMENT;
+      case LAR, LSL, MOVSXD, LFS, LGS, LSS, LGDT, LIDT, SGDT, SIDT, INVLPG, LDDQU, PEXTRW -> true;
+      // The comparison's predicate is in objdump's name of it.
+      case CMPPS, CMPPD, CMPSS, CMPSD, VCMPPS, VCMPPD, VCMPSS, VCMPSD, PCLMULQDQ, VPCLMULQDQ ->
+          true;
+      case JMP, CALL -> insn.codeSize == 8 && insn.hasPrefix(Instruction.PREFIX_OPERAND_SIZE);
+      case EVEX -> true;
+      default -> false;
+    };
+  }
+
+  /** Operands alone, without what shows an index register that is not there. */
+  private static String operands(final String text) {
+    final String stripped = Objdump.stripPrefixes(text).replaceAll(" +# .*", "");
+    final int space = stripped.indexOf(' ');
+    return space < 0
+        ? ""
+        : stripped
+            .substring(space + 1)
+            .replaceAll("\\+[er]iz\\*[1248]", "")
+            .replaceAll("[er]iz\\*[1248][+]?", "")
+            .replaceAll("[-+]0x0\\]", "]")
+            // Negative displacements from rip are written as the offset's 64 bits.
+            .replaceAll("\\[([er]ip)[-+]0x[0-9a-f]+\\]", "[$1]");
   }
 
   private boolean agrees(final Capstone capstone, final byte[] bytes, final int codeSize) {
@@ -159,6 +233,18 @@ final class DecoderOracleTest {
     /** AMD's FMA4 and XOP, VIA's PadLock, Key Locker: not decoded. */
     FOREIGN,
 
+    /** F3 with REX.B and 90 is XCHG with R8, as processors do it; disassemblers see PAUSE. */
+    XCHG_R8,
+
+    /** EXTRQ's two-immediate form is /0 alone (AMD manual Vol. 4); disassemblers do not look. */
+    EXTRQ,
+
+    /** VEX.W is ignored outside 64-bit mode (SDM Vol. 2B, MOVD; PINSRD): no MOVQ there. */
+    VEX_W,
+
+    /** VEX.B is ignored with a mask register, as processors do it; disassemblers reject it. */
+    MASK_REGISTER,
+
     /** EVEX is decoded for its length; which opcodes exist is not looked at. */
     EVEX,
 
@@ -195,8 +281,23 @@ final class DecoderOracleTest {
             return Excuse.X87_ALIAS;
           }
           break;
+        case XCHG:
+          if (codeSize == 8 && first == 0x90 && insn.hasPrefix(Instruction.PREFIX_REP)) {
+            return Excuse.XCHG_R8;
+          }
+          break;
+        case VMOVD, VPINSRD, VPEXTRD:
+          if (codeSize != 8 && insn.hasPrefix(Instruction.PREFIX_REX_W)) {
+            return Excuse.VEX_W;
+          }
+          break;
         default:
           break;
+      }
+      for (int i = 0; i < insn.operandCount; i++) {
+        if (insn.operandKind[i] == Instruction.MASK && first == 0xC4 && (second & 0x20) == 0) {
+          return Excuse.MASK_REGISTER;
+        }
       }
       if (insn.operandCount == 1
           && codeSize == 8
@@ -213,6 +314,9 @@ final class DecoderOracleTest {
     }
     if (first == 0x8E && (second >> 3 & 7) == 1) {
       return Excuse.MOV_CS;
+    }
+    if (first == 0x0F && second == 0x78 && (third & 0x38) != 0 && third >= 0xC0) {
+      return Excuse.EXTRQ;
     }
     if (first == 0x0F && second >= 0x20 && second <= 0x23) {
       return Excuse.NO_SUCH_REGISTER;

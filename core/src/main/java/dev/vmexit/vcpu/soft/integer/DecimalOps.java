@@ -8,7 +8,10 @@ import dev.vmexit.x86.Gpr;
 import dev.vmexit.x86.Vector;
 import dev.vmexit.x86.decode.Instruction;
 
-/** Decimal adjustments, valid outside 64-bit mode (SDM Vol. 2, AAA to DAS). */
+/**
+ * Decimal adjustments, valid outside 64-bit mode (SDM Vol. 2, AAA to DAS). Flags that the SDM leaves
+ * undefined are as on Zen 4.
+ */
 final class DecimalOps {
   private static final int AL = StateLayout.gpr8(Gpr.RAX);
   private static final int AX = StateLayout.gpr(Gpr.RAX);
@@ -23,7 +26,7 @@ final class DecimalOps {
         | ((Integer.bitCount(low) & 1) == 0 ? Flags.PF : 0);
   }
 
-  /** DAA and DAS; OF, undefined, comes out clear. */
+  /** DAA and DAS; OF, undefined, is that of the byte addition or subtraction made. */
   static final class AdjustPacked extends Op {
     private final int sign;
 
@@ -48,30 +51,36 @@ final class DecimalOps {
         carry = true;
       }
       cpu.reg8(AL, al);
+      final int change = (al - old) * sign;
+      final boolean overflow =
+          ((old ^ al) & (sign > 0 ? change ^ al : change ^ old) & 0x80) != 0;
       cpu.setArithmeticFlags(
-          resultFlags(al) | (adjust ? Flags.AF : 0) | (carry ? Flags.CF : 0));
+          resultFlags(al)
+              | (adjust ? Flags.AF : 0)
+              | (carry ? Flags.CF : 0)
+              | (overflow ? Flags.OF : 0));
     }
   }
 
-  /** AAA and AAS. The flags beside AF and CF are undefined: SF, ZF and PF follow AL. */
+  /** AAA and AAS. SF, ZF, PF and OF, undefined, are those of the 16-bit change of AX. */
   static final class AdjustUnpacked extends Op {
-    private final int sign;
+    private final boolean subtract;
 
     AdjustUnpacked(final Instruction insn, final boolean subtract) {
       super(insn);
-      sign = subtract ? -1 : 1;
+      this.subtract = subtract;
     }
 
     @Override
     public void execute(final SoftCpu cpu) {
-      int ax = cpu.reg16(AX);
+      final int ax = cpu.reg16(AX);
       final boolean adjust = (ax & 0xF) > 9 || cpu.af();
-      if (adjust) {
-        ax += 0x106 * sign;
-      }
-      ax &= 0xFF0F;
-      cpu.reg16(AX, ax);
-      cpu.setArithmeticFlags(resultFlags(ax) | (adjust ? Flags.AF | Flags.CF : 0));
+      final int change = adjust ? 0x106 : 0;
+      final long r =
+          subtract ? Alu.sub(cpu, ax, change, Alu.B16) : Alu.add(cpu, ax, change, Alu.B16);
+      cpu.reg16(AX, (int) r & 0xFF0F);
+      final int others = cpu.arithmeticFlags() & ~(Flags.AF | Flags.CF);
+      cpu.setArithmeticFlags(others | (adjust ? Flags.AF | Flags.CF : 0));
     }
   }
 
@@ -95,6 +104,7 @@ final class DecimalOps {
     }
   }
 
+  /** AAD. AF, CF and OF, undefined, are those of the byte addition. */
   static final class AdjustBeforeDivide extends Op {
     private final int base;
 
@@ -106,9 +116,8 @@ final class DecimalOps {
     @Override
     public void execute(final SoftCpu cpu) {
       final int ax = cpu.reg16(AX);
-      final int al = (ax & 0xFF) + (ax >> 8) * base & 0xFF;
-      cpu.reg16(AX, al);
-      cpu.setArithmeticFlags(resultFlags(al));
+      final long r = Alu.add(cpu, ax & 0xFF, (long) (ax >> 8) * base, Alu.B8);
+      cpu.reg16(AX, (int) r & 0xFF);
     }
   }
 }

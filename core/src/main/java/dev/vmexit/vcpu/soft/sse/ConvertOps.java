@@ -268,7 +268,7 @@ final class ConvertOps {
     }
   }
 
-  /** CVTPI2PS, CVTPI2PD; from memory CVTPI2PD leaves the x87 state alone. */
+  /** CVTPI2PS, CVTPI2PD; from memory they leave the x87 state alone. */
   private static final class FromMmx extends MmxOp {
     private final boolean doubles;
     private final int xmm;
@@ -282,7 +282,7 @@ final class ConvertOps {
     @Override
     public void execute(final SoftCpu cpu) {
       SseOp.check(cpu);
-      final boolean entersMmx = source >= 0 || !doubles;
+      final boolean entersMmx = source >= 0;
       if (entersMmx) {
         check(cpu);
       }

@@ -5,6 +5,9 @@ final class Float80Scaling {
   /** Exponents of more bits overflow or underflow anyway. */
   private static final int SCALE_LIMIT = 0x10000;
 
+  /** {@link #remainder} of NaNs and of invalid operands. */
+  static final int NO_QUOTIENT = -1;
+
   private Float80Scaling() {}
 
   /** a * 2^trunc(b). */
@@ -86,7 +89,7 @@ final class Float80Scaling {
    *
    * @param nearest rounds the quotient to nearest (FPREM1) and not towards zero (FPREM)
    * @return the condition codes: C2 where the reduction is not complete, else the quotient's low
-   *     bits
+   *     bits, or {@link #NO_QUOTIENT}
    */
   static int remainder(
       final SoftFloat f,
@@ -96,11 +99,11 @@ final class Float80Scaling {
       final long mb,
       final boolean nearest) {
     if (Float80.propagate(f, ea, ma, eb, mb)) {
-      return 0;
+      return NO_QUOTIENT;
     }
     if (Float80.isInfinite(ea, ma) || Float80.isZero(eb, mb)) {
       Float80.invalid(f);
-      return 0;
+      return NO_QUOTIENT;
     }
     Float80.denormal(f, ea, ma);
     Float80.denormal(f, eb, mb);

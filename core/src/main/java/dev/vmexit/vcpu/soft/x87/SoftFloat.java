@@ -344,6 +344,13 @@ public final class SoftFloat {
         exponent += WRAP;
         flags |= UNDERFLOW;
         tiny = false;
+        if (exponent < minimum) {
+          // Massive underflow, of FSCALE alone: out of range even so.
+          flags |= PRECISION;
+          high = 0;
+          low = 0;
+          return FINITE;
+        }
       } else if (tiny && flushToZero && (masks & UNDERFLOW) != 0) {
         flags |= UNDERFLOW | PRECISION;
         high = 0;
@@ -379,6 +386,11 @@ public final class SoftFloat {
     if ((masks & OVERFLOW) == 0) {
       if (wrap) {
         exponent -= WRAP;
+        if (exponent > maximum) {
+          flags |= PRECISION;
+          roundedUp = true;
+          return INFINITE;
+        }
       }
       return FINITE;
     }

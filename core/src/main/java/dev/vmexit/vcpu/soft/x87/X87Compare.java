@@ -45,13 +45,11 @@ final class X87Compare extends X87Op {
       finishCompare(cpu, f, condition, pops);
       return;
     }
-    signal(cpu, f);
-    if (!isPrevented(f)) {
-      // C0, C2, C3 are where CF, PF, ZF are, eight bits up.
-      cpu.setArithmeticFlags(condition >>> 8 & (Flags.CF | Flags.PF | Flags.ZF));
-      if (pops != 0) {
-        X87State.pop(cpu);
-      }
+    signalKeepingC1(cpu, f);
+    // C0, C2, C3 are where CF, PF, ZF are, eight bits up.
+    cpu.setArithmeticFlags(condition >>> 8 & (Flags.CF | Flags.PF | Flags.ZF));
+    if (pops != 0 && !isPrevented(f)) {
+      X87State.pop(cpu);
     }
   }
 }

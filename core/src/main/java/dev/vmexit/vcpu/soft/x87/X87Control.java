@@ -73,10 +73,14 @@ final class X87Control extends X87Op {
     switch (mnemonic) {
       case FDECSTP -> rotate(cpu, -1);
       case FINCSTP -> rotate(cpu, 1);
-      case FFREE -> X87State.free(cpu, index);
+      case FFREE -> {
+        X87State.free(cpu, index);
+        rotate(cpu, 0);
+      }
       case FFREEP -> {
         X87State.free(cpu, index);
-        X87State.moveTop(cpu, 1);
+        X87State.pop(cpu);
+        rotate(cpu, 0);
       }
       default -> {
         // FNOP.
@@ -84,6 +88,7 @@ final class X87Control extends X87Op {
     }
   }
 
+  /** Moves TOP and clears C1. */
   private static void rotate(final SoftCpu cpu, final int by) {
     X87State.moveTop(cpu, by);
     X87State.setStatus(cpu, X87State.statusWord(cpu) & ~X87State.C1);

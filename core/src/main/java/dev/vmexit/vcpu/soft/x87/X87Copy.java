@@ -12,10 +12,14 @@ final class X87Copy extends X87Op {
   /** Condition code as of Jcc that FCMOVcc asks for. */
   private final int condition;
 
+  /** D9 D8+i, an alias of FSTP that processors execute without the underflow check. */
+  private final boolean unchecked;
+
   X87Copy(final Instruction insn) {
     super(insn);
     mnemonic = insn.mnemonic;
     index = insn.modrm & 7;
+    unchecked = mnemonic == Mnemonic.FSTP && (insn.opcode & 7) == 1;
     condition =
         switch (mnemonic) {
           case FCMOVB -> 2;
@@ -43,10 +47,14 @@ final class X87Copy extends X87Op {
   }
 
   private void store(final SoftCpu cpu, final SoftFloat f) {
-    if (X87State.isEmpty(cpu, 0)) {
-      underflow(f);
-    } else {
+    if (!X87State.isEmpty(cpu, 0)) {
       Float80.result(f, X87State.exponent(cpu, 0), X87State.mantissa(cpu, 0));
+    } else if (unchecked) {
+      signal(cpu, f);
+      X87State.pop(cpu);
+      return;
+    } else {
+      underflow(f);
     }
     finish(cpu, f, index, mnemonic == Mnemonic.FSTP ? 1 : 0);
   }
@@ -71,14 +79,17 @@ final class X87Copy extends X87Op {
   }
 
   private void move(final SoftCpu cpu, final SoftFloat f) {
-    if (X87State.isEmpty(cpu, 0) || X87State.isEmpty(cpu, index)) {
+    final boolean underflows = X87State.isEmpty(cpu, 0) || X87State.isEmpty(cpu, index);
+    if (underflows) {
       underflow(f);
-      finish(cpu, f, 0, 0);
+    }
+    signalKeepingC1(cpu, f);
+    if (underflows) {
+      if (!isPrevented(f)) {
+        X87State.write(cpu, 0, f.packedExponent, f.packedMantissa);
+      }
     } else if (cpu.condition(condition)) {
-      Float80.result(f, X87State.exponent(cpu, index), X87State.mantissa(cpu, index));
-      finish(cpu, f, 0, 0);
-    } else {
-      signal(cpu, f);
+      X87State.write(cpu, 0, X87State.exponent(cpu, index), X87State.mantissa(cpu, index));
     }
   }
 }

@@ -32,14 +32,12 @@ final class X87Load extends X87Op {
     }
     note(cpu);
     final SoftFloat f = begin(cpu);
-    if (!X87State.isEmpty(cpu, -1)) {
+    if (size == 0 && X87State.isEmpty(cpu, index)) {
+      underflow(f);
+    } else if (!X87State.isEmpty(cpu, -1)) {
       overflow(f);
     } else if (size == 0) {
-      if (X87State.isEmpty(cpu, index)) {
-        underflow(f);
-      } else {
-        Float80.result(f, X87State.exponent(cpu, index), X87State.mantissa(cpu, index));
-      }
+      Float80.result(f, X87State.exponent(cpu, index), X87State.mantissa(cpu, index));
     } else {
       convert(f, bits, top);
     }

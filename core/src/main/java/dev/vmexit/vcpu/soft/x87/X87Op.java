@@ -115,6 +115,15 @@ abstract class X87Op extends Op {
     X87State.setStatus(cpu, status);
   }
 
+  /** As {@link #signal} where C1 tells of a stack fault alone. */
+  static void signalKeepingC1(final SoftCpu cpu, final SoftFloat f) {
+    final int c1 = X87State.statusWord(cpu) & X87State.C1;
+    signal(cpu, f);
+    if ((f.flags & X87State.STACK_FAULT) == 0) {
+      X87State.setStatus(cpu, X87State.statusWord(cpu) | c1);
+    }
+  }
+
   /** Ends an operation whose result goes to ST(i), if none forbids it; then pops. */
   static void finish(
       final SoftCpu cpu, final SoftFloat f, final int index, final int pops) {
@@ -127,21 +136,21 @@ abstract class X87Op extends Op {
     }
   }
 
-  /** Ends an operation whose result is pushed. */
+  /** Ends a load; only an invalid operation forbids its push, a denormal is loaded anyway. */
   static void finishPush(final SoftCpu cpu, final SoftFloat f) {
     signal(cpu, f);
-    if (!isPrevented(f)) {
+    if ((f.flags & ~f.masks & SoftFloat.INVALID) == 0) {
       X87State.moveTop(cpu, -1);
       X87State.write(cpu, 0, f.packedExponent, f.packedMantissa);
     }
   }
 
-  /** Ends a comparison: the condition codes, then pops. */
+  /** Ends a comparison: the condition codes whatever the exceptions, then pops. */
   static void finishCompare(
       final SoftCpu cpu, final SoftFloat f, final int condition, final int pops) {
     signal(cpu, f);
+    X87State.setStatus(cpu, X87State.statusWord(cpu) & ~Float80.UNORDERED | condition);
     if (!isPrevented(f)) {
-      X87State.setStatus(cpu, X87State.statusWord(cpu) & ~Float80.UNORDERED | condition);
       for (int i = 0; i < pops; i++) {
         X87State.pop(cpu);
       }

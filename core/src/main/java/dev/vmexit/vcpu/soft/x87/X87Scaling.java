@@ -25,6 +25,9 @@ final class X87Scaling extends X87Op {
     if (X87State.isEmpty(cpu, 0) || X87State.isEmpty(cpu, 1)) {
       underflow(f);
       finish(cpu, f, 0, 0);
+      if (mnemonic != Mnemonic.FSCALE) {
+        X87State.setStatus(cpu, X87State.statusWord(cpu) & ~X87State.C2);
+      }
       return;
     }
     final int ea = X87State.exponent(cpu, 0);
@@ -39,7 +42,9 @@ final class X87Scaling extends X87Op {
     final int condition =
         Float80Scaling.remainder(f, ea, ma, eb, mb, mnemonic == Mnemonic.FPREM1);
     finish(cpu, f, 0, 0);
-    if (!isPrevented(f)) {
+    if (condition == Float80Scaling.NO_QUOTIENT || isPrevented(f)) {
+      X87State.setStatus(cpu, X87State.statusWord(cpu) & ~X87State.C2);
+    } else {
       X87State.setStatus(
           cpu, X87State.statusWord(cpu) & ~(Float80.UNORDERED | X87State.C1) | condition);
     }

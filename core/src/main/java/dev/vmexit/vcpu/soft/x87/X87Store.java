@@ -43,6 +43,8 @@ final class X87Store extends X87Op {
       // A fault of the memory operand goes before the x87's own.
       cpu.probeWrite(linear, size);
       note(cpu);
+      f.flags &= ~SoftFloat.PRECISION;
+      f.roundedUp = false;
       signal(cpu, f);
       return;
     }

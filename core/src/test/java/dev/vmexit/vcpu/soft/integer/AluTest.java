@@ -53,11 +53,10 @@ class AluTest {
     final BigInteger sa = signed(a, bits);
     final BigInteger sb = signed(b, bits);
     final BigInteger wholeSigned = add ? sa.add(sb).add(in) : sa.subtract(sb).subtract(in);
-    final int low =
+    final int nibble =
         add
-            ? a.intValue() % 16 + b.intValue() % 16 + in.intValue()
+            ? (a.intValue() & 15) + (b.intValue() & 15) + in.intValue()
             : (a.intValue() & 15) - (b.intValue() & 15) - in.intValue();
-    final int nibble = add ? (a.intValue() & 15) + (b.intValue() & 15) + in.intValue() : low;
     final BigInteger r = whole.and(mask(bits));
     final boolean carryOut = !whole.equals(r);
     final boolean overflow = !wholeSigned.equals(signed(r, bits));

@@ -1,0 +1,128 @@
+package dev.vmexit.cli;
+
+import dev.vmexit.vm.CommandRing;
+import dev.vmexit.vm.RunEnd;
+import java.io.IOException;
+import java.io.InputStream;
+import java.util.concurrent.locks.LockSupport;
+import org.jline.terminal.Attributes;
+import org.jline.terminal.Terminal;
+import org.jline.terminal.TerminalBuilder;
+
+/**
+ * Carries the user's keys to the guest. A terminal is put into raw mode, so that the guest sees
+ * each key, Ctrl-C included, and is put back by {@link #close} and, should the process end another
+ * way, by a shutdown hook. Ctrl-A x leaves, Ctrl-A Ctrl-A sends a Ctrl-A.
+ */
+final class ConsoleInput implements AutoCloseable {
+  private static final int ESCAPE = 1;
+  private static final int BATCH = 512;
+
+  private final CommandRing commands;
+  private final Terminal terminal;
+  private final Attributes saved;
+  private final Thread hook;
+  private boolean escaped;
+
+  private ConsoleInput(final CommandRing commands, final Terminal terminal) {
+    this.commands = commands;
+    this.terminal = terminal;
+    if (terminal == null) {
+      saved = null;
+      hook = null;
+    } else {
+      saved = terminal.getAttributes();
+      hook = new Thread(this::restore, "terminal-restore");
+      Runtime.getRuntime().addShutdownHook(hook);
+      terminal.enterRawMode();
+      final Attributes current = terminal.getAttributes();
+      current.setLocalFlag(Attributes.LocalFlag.ISIG, false);
+      terminal.setAttributes(current);
+    }
+    final Thread reader = new Thread(this::read, "console-in");
+    reader.setDaemon(true);
+    reader.start();
+  }
+
+  /** Starts reading the terminal, or standard input where there is none. */
+  static ConsoleInput open(final CommandRing commands) {
+    Terminal terminal = null;
+    if (System.console() != null && System.console().isTerminal()) {
+      try {
+        terminal = TerminalBuilder.builder().system(true).dumb(false).nativeSignals(false).build();
+      } catch (final IOException | IllegalStateException e) {
+        throw new UserException(
+            "the terminal cannot be put into raw mode (" + e.getMessage() + "); try --console none",
+            e);
+      }
+    }
+    return new ConsoleInput(commands, terminal);
+  }
+
+  private void read() {
+    final InputStream in = terminal == null ? System.in : terminal.input();
+    final byte[] batch = new byte[BATCH];
+    try {
+      while (true) {
+        final int first = in.read();
+        if (first < 0) {
+          return;
+        }
+        int count = accept(first, batch, 0);
+        while (in.available() > 0 && count < BATCH - 1) {
+          final int next = in.read();
+          if (next < 0) {
+            break;
+          }
+          count = accept(next, batch, count);
+        }
+        while (!commands.consoleInput(batch, count)) {
+          LockSupport.parkNanos(1_000_000);
+        }
+      }
+    } catch (final IOException e) {
+      // The terminal is gone; the guest goes on without keys.
+      return;
+    }
+  }
+
+  private int accept(final int key, final byte[] batch, final int count) {
+    if (terminal == null) {
+      batch[count] = (byte) key;
+      return count + 1;
+    }
+    if (escaped) {
+      escaped = false;
+      if (key == 'x' || key == 'X') {
+        commands.stop(RunEnd.STOPPED);
+        return count;
+      }
+      if (key != ESCAPE) {
+        return count;
+      }
+    } else if (key == ESCAPE) {
+      escaped = true;
+      return count;
+    }
+    batch[count] = (byte) key;
+    return count + 1;
+  }
+
+  private void restore() {
+    terminal.setAttributes(saved);
+  }
+
+  /** Puts the terminal back. */
+  @Override
+  public void close() {
+    if (terminal != null) {
+      restore();
+      try {
+        Runtime.getRuntime().removeShutdownHook(hook);
+      } catch (final IllegalStateException e) {
+        // Shutting down already: the hook does it once more, which is harmless.
+        return;
+      }
+    }
+  }
+}

@@ -1,0 +1,86 @@
+package dev.vmexit.cli;
+
+import dev.vmexit.analysis.ExitJson;
+import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.exit.ExitKind;
+import dev.vmexit.trace.ExitFormatter;
+import dev.vmexit.trace.TraceReader;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/** {@code vmexit dump TRACE}: the records, one a line. */
+@Command(
+    name = "dump",
+    description = "Prints the exits of a trace, one a line.",
+    mixinStandardHelpOptions = true)
+final class DumpCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+
+  @Parameters(paramLabel = "TRACE", description = "A folder that run has recorded.")
+  private Path folder;
+
+  @Option(
+      names = "--from",
+      defaultValue = "0",
+      paramLabel = "SEQUENCE",
+      description = "First record to print.")
+  private long from;
+
+  @Option(
+      names = "--to",
+      defaultValue = "9223372036854775807",
+      showDefaultValue = picocli.CommandLine.Help.Visibility.NEVER,
+      paramLabel = "SEQUENCE",
+      description = "Last record to print.")
+  private long to;
+
+  @Option(
+      names = "--kind",
+      split = ",",
+      paramLabel = "KIND",
+      description = "Kinds to print, with commas between: ${COMPLETION-CANDIDATES}.")
+  private List<ExitKind> kinds;
+
+  @Option(names = "--json", description = "Print a JSON object a line, with all registers.")
+  private boolean json;
+
+  @Override
+  public Integer call() {
+    if (from < 0 || to < from) {
+      throw new UserException("--from=" + from + " --to=" + to + ", allowed: 0 <= from <= to");
+    }
+    final Set<ExitKind> wanted =
+        kinds == null ? EnumSet.allOf(ExitKind.class) : EnumSet.copyOf(kinds);
+    final PrintWriter out = spec.commandLine().getOut();
+    final ExitFormatter formatter = new ExitFormatter();
+    final ExitJson jsonFormatter = new ExitJson();
+    final StringBuilder line = new StringBuilder();
+    try (TraceReader reader = TraceReader.open(folder)) {
+      final ExitEvent event = new ExitEvent();
+      // checkError: `dump | head` must not read a long trace to its end.
+      while (reader.next(event) && event.sequence <= to && !out.checkError()) {
+        if (event.sequence < from || !wanted.contains(event.kind)) {
+          continue;
+        }
+        line.setLength(0);
+        if (json) {
+          jsonFormatter.append(event, line);
+        } else {
+          formatter.line(event, line);
+        }
+        out.println(line);
+      }
+    }
+    out.flush();
+    return ExitStatus.OK;
+  }
+}

@@ -1,0 +1,119 @@
+package dev.vmexit.cli;
+
+import dev.vmexit.boot.BootException;
+import dev.vmexit.trace.TraceException;
+import java.io.PrintWriter;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.IVersionProvider;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ScopeType;
+import picocli.CommandLine.Spec;
+
+/** {@code vmexit}: picks the subcommand, and turns what went wrong into one line and a status. */
+@Command(
+    name = "vmexit",
+    description = "A virtual machine monitor with a flight recorder.",
+    mixinStandardHelpOptions = true,
+    versionProvider = Main.Version.class,
+    usageHelpWidth = 80,
+    subcommands = {
+      RunCommand.class,
+      ReplayCommand.class,
+      StatCommand.class,
+      DumpCommand.class,
+      GuestCommand.class,
+      CommandLine.HelpCommand.class
+    },
+    exitCodeListHeading = "%nExit status:%n",
+    exitCodeList = {
+      "0:done; run: the guest powered off, or was stopped by the user",
+      "1:something given was wrong: one line says what",
+      "2:an unknown option or command",
+      "3:replay: the trace does not agree with itself",
+      "4:run: the guest died of a triple fault",
+      "5:run: the guest reset the machine",
+      "6:run: the guest's kernel panicked",
+      "7:run: the guest halted with interrupts disabled",
+      "8:run: --timeout is over",
+      "9:run: the recording could not go on"
+    })
+public final class Main implements Runnable {
+  @Spec private CommandSpec spec;
+
+  @Option(
+      names = "--debug",
+      scope = ScopeType.INHERIT,
+      description = "Show stack traces of errors.")
+  private boolean debug;
+
+  private Main() {}
+
+  /** Runs the tool and ends the process with its status. */
+  public static void main(final String[] args) {
+    final int status = execute(args);
+    SignalStop.finished();
+    System.exit(status);
+  }
+
+  /** Runs the tool in this process; the exit status. */
+  static int execute(final String... args) {
+    final Main main = new Main();
+    return commandLine(main).execute(args);
+  }
+
+  private static CommandLine commandLine(final Main main) {
+    final CommandLine line = new CommandLine(main);
+    line.setCaseInsensitiveEnumValuesAllowed(true);
+    line.setExecutionExceptionHandler(
+        (e, command, parsed) -> main.report(e, command.getErr()));
+    line.setParameterExceptionHandler((e, parsed) -> badUsage(e));
+    return line;
+  }
+
+  private static int badUsage(final ParameterException e) {
+    final PrintWriter err = e.getCommandLine().getErr();
+    err.println("vmexit: " + e.getMessage());
+    CommandLine.UnmatchedArgumentException.printSuggestions(e, err);
+    err.println(
+        "Try '" + e.getCommandLine().getCommandSpec().qualifiedName() + " --help'.");
+    err.flush();
+    return ExitStatus.USAGE;
+  }
+
+  /** One line for what the user can mend; a bug keeps its class name. */
+  private int report(final Exception e, final PrintWriter err) {
+    if (debug) {
+      e.printStackTrace(err);
+    } else if (e instanceof TraceException
+        || e instanceof BootException
+        || e instanceof GuestException
+        || e instanceof UserException) {
+      err.println("vmexit: " + e.getMessage());
+    } else {
+      err.println("vmexit: internal error: " + e + " (--debug shows where)");
+    }
+    err.flush();
+    return ExitStatus.ERROR;
+  }
+
+  @Override
+  public void run() {
+    spec.commandLine().usage(spec.commandLine().getOut());
+  }
+
+  /** The version that the build wrote into the jar. */
+  static final class Version implements IVersionProvider {
+    static String text() {
+      final String version = Main.class.getPackage().getImplementationVersion();
+      return version == null ? "development build" : version;
+    }
+
+    @Override
+    public String[] getVersion() {
+      return new String[] {"vmexit " + text(), "JDK " + Runtime.version()};
+    }
+  }
+}

@@ -1,0 +1,481 @@
+package dev.vmexit.cli;
+
+import dev.vmexit.boot.BootEntry;
+import dev.vmexit.exit.ExitKind;
+import dev.vmexit.exit.ExitSink;
+import dev.vmexit.exit.NullExitSink;
+import dev.vmexit.memory.GuestMemory;
+import dev.vmexit.trace.InitialMemory;
+import dev.vmexit.trace.Recorder;
+import dev.vmexit.trace.TraceException;
+import dev.vmexit.trace.TraceFolder;
+import dev.vmexit.trace.TraceManifest;
+import dev.vmexit.vm.RunEnd;
+import dev.vmexit.vm.RunResult;
+import dev.vmexit.vm.VirtualMachine;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.time.LocalDateTime;
+import java.time.format.DateTimeFormatter;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import org.agrona.concurrent.BackoffIdleStrategy;
+import org.agrona.concurrent.SystemNanoClock;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/** {@code vmexit run}: runs a guest, records its exits, says how it ended. */
+@Command(
+    name = "run",
+    description = {
+      "Runs a guest and records every exit.",
+      "Without a GUEST: the built-in one, which needs nothing."
+    },
+    footer = {
+      "",
+      "At an interactive console Ctrl-A x leaves, Ctrl-A Ctrl-A sends Ctrl-A.",
+      "Exit status: see vmexit --help."
+    },
+    mixinStandardHelpOptions = true,
+    sortOptions = false)
+final class RunCommand implements Callable<Integer> {
+  private static final int RING_BYTES = 16 << 20;
+  private static final DateTimeFormatter STAMP =
+      DateTimeFormatter.ofPattern("yyyyMMdd-HHmmss", Locale.ROOT);
+
+  @Spec private CommandSpec spec;
+
+  @Parameters(
+      arity = "0..1",
+      paramLabel = "GUEST",
+      description = "A name that vmexit guest list prints.")
+  private String guest;
+
+  @Option(
+      names = "--kernel",
+      paramLabel = "FILE",
+      description = "bzImage, ELF with a PVH note, multiboot 1 kernel, or a flat binary.")
+  private Path kernel;
+
+  @Option(names = "--initrd", paramLabel = "FILE", description = "Initial RAM disk.")
+  private Path initrd;
+
+  @Option(names = "--append", paramLabel = "TEXT", description = "Kernel command line, added.")
+  private String append;
+
+  @Option(
+      names = "--load-address",
+      paramLabel = "ADDRESS",
+      description = "Take the kernel for a flat binary, put and started here.")
+  private String loadAddress;
+
+  @Option(
+      names = "--mode",
+      paramLabel = "BITS",
+      defaultValue = "16",
+      description = "Mode of a flat binary: 16, 32 or 64. Default: ${DEFAULT-VALUE}.")
+  private int mode;
+
+  @Option(
+      names = "--memory",
+      paramLabel = "SIZE",
+      description = "Guest memory, such as 512M or 2G. Default: what the guest asks for.")
+  private String memory;
+
+  @Option(names = "--huge-pages", description = "Back guest memory with huge pages.")
+  private boolean hugePages;
+
+  @Option(
+      names = "--vcpus",
+      paramLabel = "N",
+      defaultValue = "1",
+      description = "Number of vCPUs; 1 for now.")
+  private int vcpus;
+
+  @Option(
+      names = "--backend",
+      paramLabel = "NAME",
+      defaultValue = "soft",
+      description = "The processor: soft.")
+  private String backend;
+
+  @Option(
+      names = "--mmu",
+      paramLabel = "KIND",
+      defaultValue = "shadow",
+      description = "shadow or nested paging. Default: ${DEFAULT-VALUE}.")
+  private VirtualMachine.MmuKind mmu;
+
+  @Option(
+      names = "--clock",
+      paramLabel = "KIND",
+      defaultValue = "host",
+      description = {
+        "host: time follows the host; virtual: it follows the",
+        "instruction count, and two runs are the same.",
+        "Default: ${DEFAULT-VALUE}."
+      })
+  private VirtualMachine.ClockKind clock;
+
+  @Option(
+      names = "--record",
+      paramLabel = "DIR",
+      description = "Where the trace goes. Default: ./traces/GUEST-TIME.")
+  private Path record;
+
+  @Option(names = "--no-record", description = "Run without a trace.")
+  private boolean noRecord;
+
+  @Option(
+      names = "--exits",
+      paramLabel = "LIST",
+      description = "Kinds to record, such as pio,mmio. Default: all.")
+  private String exits;
+
+  @Option(
+      names = "--console",
+      paramLabel = "KIND",
+      defaultValue = "stdio",
+      description = "stdio or none. Default: ${DEFAULT-VALUE}.")
+  private String console;
+
+  @Option(
+      names = "--exit-on",
+      paramLabel = "TEXT",
+      description = "End the run when the console shows this text.")
+  private String exitOn;
+
+  @Option(names = "--timeout", paramLabel = "SECONDS", description = "End the run after this long.")
+  private Double timeout;
+
+  @Option(
+      names = "--debug-exit",
+      description = "Offer a debug-exit device at port 0xf4: a value v ends with 2v+1.")
+  private boolean debugExit;
+
+  @Override
+  public Integer call() {
+    checkOptions();
+    final Set<ExitKind> kinds = kinds();
+    try (GuestLoader.Loaded loaded = load()) {
+      return run(loaded, kinds);
+    }
+  }
+
+  private void checkOptions() {
+    if (vcpus != 1) {
+      throw new UserException("--vcpus " + vcpus + ": this version runs 1 vCPU");
+    }
+    if (!"soft".equals(backend)) {
+      throw new UserException("--backend " + backend + " is not known; this version has soft");
+    }
+    if (!"stdio".equals(console) && !"none".equals(console)) {
+      throw new UserException("--console " + console + " is not known; give stdio or none");
+    }
+    if (guest != null && kernel != null) {
+      throw new UserException("give a GUEST or --kernel, not both: " + guest + ", " + kernel);
+    }
+    if (kernel == null && (initrd != null || loadAddress != null)) {
+      throw new UserException("--initrd and --load-address go with --kernel FILE");
+    }
+    if (record != null && noRecord) {
+      throw new UserException("give --record or --no-record, not both");
+    }
+    if (timeout != null && !(timeout > 0 && timeout < 1e9)) {
+      throw new UserException("--timeout " + timeout + " is not a number of seconds above 0");
+    }
+  }
+
+  private Set<ExitKind> kinds() {
+    if (exits == null) {
+      return EnumSet.allOf(ExitKind.class);
+    }
+    final Set<ExitKind> kinds = EnumSet.of(ExitKind.GAP);
+    for (final String name : exits.split(",", -1)) {
+      try {
+        kinds.add(
+            ExitKind.valueOf(name.trim().toUpperCase(Locale.ROOT).replace('-', '_')));
+      } catch (final IllegalArgumentException e) {
+        throw new UserException(
+            "--exits "
+                + exits
+                + ": '"
+                + name.trim()
+                + "' is no kind; kinds are "
+                + String.join(
+                    ", ",
+                    EnumSet.allOf(ExitKind.class).stream()
+                        .map(kind -> kind.name().toLowerCase(Locale.ROOT))
+                        .toList()),
+            e);
+      }
+    }
+    return kinds;
+  }
+
+  private GuestLoader.Loaded load() {
+    final Optional<Long> bytes = Optional.ofNullable(memory).map(MemorySize::parse);
+    final GuestLoader loader = new GuestLoader(bytes, hugePages, append == null ? "" : append);
+    if (kernel != null) {
+      if (loadAddress != null) {
+        return loader.flat(kernel, address(), flatMode());
+      }
+      return loader.kernel(kernel, Optional.ofNullable(initrd));
+    }
+    return guest == null ? loader.builtIn() : loader.named(guest);
+  }
+
+  private long address() {
+    try {
+      return Long.decode(loadAddress);
+    } catch (final NumberFormatException e) {
+      throw new UserException(
+          "--load-address " + loadAddress + " is not a number; write it like 0x7c00", e);
+    }
+  }
+
+  private BootEntry.Mode flatMode() {
+    return switch (mode) {
+      case 16 -> BootEntry.Mode.REAL16;
+      case 32 -> BootEntry.Mode.PROTECTED32;
+      case 64 -> BootEntry.Mode.LONG64;
+      default -> throw new UserException("--mode " + mode + " is not known; give 16, 32 or 64");
+    };
+  }
+
+  // ---- the run ----
+
+  private int run(final GuestLoader.Loaded loaded, final Set<ExitKind> kinds) {
+    final PrintWriter err = spec.commandLine().getErr();
+    final Path folder = noRecord ? null : recordFolder(loaded.name());
+    final Late<VirtualMachine> machine = new Late<>();
+    final Recorder recorder =
+        folder == null
+            ? null
+            : Recorder.start(
+                folder,
+                manifest(loaded, kinds),
+                RING_BYTES,
+                () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
+                why -> machine.ifSet(vm -> vm.commands().stop(RunEnd.RECORDER_FAILED)));
+    final boolean quiet = "none".equals(console);
+    RunResult result = null;
+    String panic = null;
+    final ExitSink sink = recorder == null ? new NullExitSink() : recorder.sink(0);
+    final ConsoleOutput output =
+        new ConsoleOutput(
+            quiet ? null : System.out,
+            exitOn,
+            () -> machine.ifSet(vm -> vm.commands().stop(RunEnd.TEXT_SEEN)));
+    try (VirtualMachine vm =
+        new VirtualMachine(
+            loaded.memory(),
+            loaded.entry(),
+            new VirtualMachine.Options(
+                mmu,
+                clock,
+                clock == VirtualMachine.ClockKind.VIRTUAL
+                    ? 0
+                    : Instant.now().getEpochSecond(),
+                output,
+                output,
+                debugExit,
+                SystemNanoClock.INSTANCE),
+            sink)) {
+      if (recorder != null) {
+        saveStart(folder, loaded.memory());
+      }
+      machine.set(vm);
+      if (recorder != null && recorder.failure() != null) {
+        vm.commands().stop(RunEnd.RECORDER_FAILED);
+      }
+      try (Stopper stopper = new Stopper(vm, timeout);
+          ConsoleInput input =
+              quiet || guest == null && kernel == null ? null : ConsoleInput.open(vm.commands())) {
+        result = onVcpuThread(vm);
+      } finally {
+        output.close();
+      }
+      panic = output.panic();
+      if (!quiet && !output.atLineStart()) {
+        System.out.println();
+      }
+      final int status = RunReport.print(err, result, panic, vm, clock);
+      return finish(recorder, folder, result, status, err);
+    } finally {
+      if (recorder != null && result == null) {
+        closeQuietly(recorder);
+      }
+    }
+  }
+
+  private int finish(
+      final Recorder recorder,
+      final Path folder,
+      final RunResult result,
+      final int status,
+      final PrintWriter err) {
+    if (recorder == null) {
+      return status;
+    }
+    recorder.endReason(result.end().name().toLowerCase(Locale.ROOT).replace('_', ' '));
+    try {
+      recorder.close();
+    } catch (final TraceException e) {
+      err.println("vmexit: " + e.getMessage());
+      err.flush();
+      return ExitStatus.RECORDING_FAILED;
+    }
+    final PrintWriter out = spec.commandLine().getOut();
+    if (guest == null && kernel == null) {
+      out.println();
+      StatCommand.print(folder, out);
+    }
+    out.flush();
+    err.println("trace: " + folder);
+    err.flush();
+    return status;
+  }
+
+  private static void closeQuietly(final Recorder recorder) {
+    try {
+      recorder.close();
+    } catch (final TraceException e) {
+      // The exception that brought us here says more.
+      return;
+    }
+  }
+
+  private Path recordFolder(final String name) {
+    return record != null
+        ? record
+        : Path.of("traces", name + "-" + LocalDateTime.now().format(STAMP));
+  }
+
+  private static void saveStart(final Path folder, final GuestMemory memory) {
+    try {
+      InitialMemory.save(TraceFolder.memory(folder), memory);
+    } catch (final IOException e) {
+      throw new UserException(
+          folder + ": the guest's initial memory cannot be saved: " + e.getMessage(), e);
+    }
+  }
+
+  private TraceManifest manifest(final GuestLoader.Loaded loaded, final Set<ExitKind> kinds) {
+    final List<TraceManifest.MemorySlot> slots =
+        loaded.memory().slots().stream()
+            .map(s -> new TraceManifest.MemorySlot(s.gpa(), s.bytes(), s.readOnly()))
+            .toList();
+    return TraceManifest.starting(
+        Main.Version.text(),
+        loaded.name(),
+        String.join(" ", spec.commandLine().getParseResult().originalArgs()),
+        slots,
+        vcpus,
+        backend,
+        mmu.name().toLowerCase(Locale.ROOT),
+        "vmexit software processor",
+        clock.name().toLowerCase(Locale.ROOT),
+        "System.nanoTime",
+        Instant.now(),
+        kinds);
+  }
+
+  /** Runs the machine on a thread that {@code top -H} shows as vcpu0. */
+  private static RunResult onVcpuThread(final VirtualMachine vm) {
+    final Late<RunResult> result = new Late<>();
+    final Late<Throwable> failure = new Late<>();
+    final Thread thread =
+        new Thread(
+            () -> {
+              try {
+                result.set(vm.run());
+              } catch (final Throwable e) {
+                failure.set(e);
+              }
+            },
+            "vcpu0");
+    thread.start();
+    boolean interrupted = false;
+    while (thread.isAlive()) {
+      try {
+        thread.join();
+      } catch (final InterruptedException e) {
+        interrupted = true;
+        vm.commands().stop(RunEnd.STOPPED);
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+    if (failure.get() != null) {
+      throw new IllegalStateException("vcpu0 died: " + failure.get(), failure.get());
+    }
+    return result.get();
+  }
+
+  /** A value that another thread sets once. */
+  private static final class Late<T> {
+    private volatile T value;
+
+    void set(final T newValue) {
+      value = newValue;
+    }
+
+    T get() {
+      return value;
+    }
+
+    void ifSet(final java.util.function.Consumer<T> action) {
+      final T now = value;
+      if (now != null) {
+        action.accept(now);
+      }
+    }
+  }
+
+  /**
+   * Ends the run on SIGINT, SIGTERM and SIGHUP, by the JVM's shutdown, which waits until the trace
+   * is closed; and when the time is over.
+   */
+  private static final class Stopper implements AutoCloseable {
+    private final CountDownLatch done = new CountDownLatch(1);
+
+    Stopper(final VirtualMachine vm, final Double seconds) {
+      if (seconds != null) {
+        final Thread timer =
+            new Thread(
+                () -> {
+                  try {
+                    if (!done.await((long) (seconds * 1e9), TimeUnit.NANOSECONDS)) {
+                      vm.commands().stop(RunEnd.TIMEOUT);
+                    }
+                  } catch (final InterruptedException e) {
+                    Thread.currentThread().interrupt();
+                  }
+                },
+                "timeout");
+        timer.setDaemon(true);
+        timer.start();
+      }
+      SignalStop.arm(() -> vm.commands().stop(RunEnd.STOPPED));
+    }
+
+    @Override
+    public void close() {
+      done.countDown();
+      SignalStop.disarm();
+    }
+  }
+}
