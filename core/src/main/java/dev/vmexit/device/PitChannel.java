@@ -195,10 +195,17 @@ final class PitChannel {
       loadTick = Math.max(loadTick, tick);
     } else if (tick >= loadTick) {
       final int left = value(tick);
-      // In mode 4 the strobe that is out now ends with the pause.
-      expired = expired || tick - loadTick >= loadValue;
+      final long elapsed = tick - loadTick;
+      final boolean strobes = mode == 4 && !expired && elapsed == loadValue;
+      expired = expired || elapsed >= loadValue;
       loadValue = left;
       loadTick = tick;
+      if (strobes) {
+        // The strobe that is out now lasts until the next clock pulse all the same.
+        heldOut = false;
+        heldValue = left;
+        loadTick = tick + 1;
+      }
     }
   }
 
@@ -271,6 +278,10 @@ final class PitChannel {
   /** The first tick after this one at which OUT rises by itself, or {@link #NEVER}. */
   long nextRise(final long tick) {
     sync(tick);
+    if (loaded && tick < loadTick && !heldOut && out(loadTick)) {
+      // A strobe that is out ends with the next pulse, whatever else that one does.
+      return loadTick;
+    }
     if (!loaded || !counting) {
       return NEVER;
     }

@@ -15,7 +15,8 @@ import dev.vmexit.device.TimerQueue;
  * </pre>
  *
  * <p>Registers are 32 bits wide on 16-byte boundaries; a narrower store is undefined by the manual
- * and dropped here.
+ * and dropped here. The class is long because IRR, ISR, the priorities and the registers that show
+ * them are one state machine; the timer is its own ({@code LapicTimer}).
  */
 public final class LocalApic implements MmioDevice {
   /** Where it stands by default. */

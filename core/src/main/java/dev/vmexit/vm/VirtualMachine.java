@@ -31,6 +31,7 @@ public final class VirtualMachine implements AutoCloseable {
   private final Vcpu vcpu;
   private final Mmu mmu;
   private final CommandRing commands = new CommandRing();
+  private final PcPlatform platform;
   private final RunLoop loop;
 
   /** How guest-linear addresses are translated. */
@@ -92,7 +93,7 @@ public final class VirtualMachine implements AutoCloseable {
             : new VirtualClock(state);
     final TimerQueue timers = new TimerQueue();
     final LateEvents events = new LateEvents();
-    final PcPlatform platform =
+    platform =
         new PcPlatform(
             clock,
             timers,
@@ -166,6 +167,11 @@ public final class VirtualMachine implements AutoCloseable {
   /** The in-ring: console input, stop, NMI. */
   public CommandRing commands() {
     return commands;
+  }
+
+  /** The devices; others may be put on their buses before the run. */
+  public PcPlatform platform() {
+    return platform;
   }
 
   /** The vCPU, for a look at its registers after a run. */

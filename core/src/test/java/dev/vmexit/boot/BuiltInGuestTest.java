@@ -83,7 +83,7 @@ final class BuiltInGuestTest {
             "address spaces: 2",
             "sum of 1 to 100000: 12a06b550",
             "CRC-32 of 123456789: cbf43926",
-            "CRC-32 of 16 KiB: " + text.replaceAll("(?s).*16 KiB: ([0-9a-f]+).*", "$1"),
+            "CRC-32 of 16 KiB: 8802f2b1",
             BuiltInGuest.SUCCESS,
             "powering off"),
         text.lines().toList());

@@ -15,18 +15,23 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 
 /**
  * The PIC pair side by side with that of an emulator (Debian's {@code qemu-system-x86}), driven
  * through its qtest protocol: the same random programming and lines, the same answers.
  *
- * <p>No processor acknowledges there, so polls do. Left out is what the two do differently on
- * purpose: nothing is programmed between ICW1 and the last ICW, and with the special mask no
- * non-specific EOI is sent (it passes by masked levels here, as the datasheet has it).
+ * <p>No processor acknowledges there, so polls do. Left out is where the two differ on purpose:
+ * lines are at rest when the way they are sensed changes, all is masked when the special mask is
+ * switched, and under it no non-specific EOI is sent (it passes by masked levels here, as the
+ * datasheet has it).
  */
 final class Pic8259AgainstQemuTest {
   private static final String QEMU = "/usr/bin/qemu-system-x86_64";
   private static final int STEPS = 20_000;
+
+  /** Masks are thinned out, so that there is something to see. */
+  private static final int[] MOSTLY_OPEN = {0x11, 0x42, 0xA4, 0xFF};
 
   /** Operations shown when the two differ. */
   private static final int HISTORY = 40;
@@ -44,8 +49,17 @@ final class Pic8259AgainstQemuTest {
     Peer() throws IOException {
       process =
           new ProcessBuilder(
-                  QEMU, "-machine", "pc", "-S", "-display", "none", "-nodefaults", "-qtest",
-                  "stdio", "-qtest-log", "none")
+                  QEMU,
+                  "-machine",
+                  "pc",
+                  "-S",
+                  "-display",
+                  "none",
+                  "-nodefaults",
+                  "-qtest",
+                  "stdio",
+                  "-qtest-log",
+                  "none")
               .redirectError(ProcessBuilder.Redirect.DISCARD)
               .start();
       commands = process.outputWriter(StandardCharsets.US_ASCII);
@@ -71,6 +85,7 @@ final class Pic8259AgainstQemuTest {
   }
 
   @Test
+  @Timeout(60)
   void shouldAnswerAsAnotherEmulatorDoes() throws IOException {
     assumeTrue(
         Files.isExecutable(Path.of(QEMU)),
@@ -83,7 +98,7 @@ final class Pic8259AgainstQemuTest {
         final int chip = random.nextBoolean() ? 0x20 : 0xA0;
         switch (random.nextInt(12)) {
           case 0, 1, 2, 3 -> line(peer, random.nextInt(16), random.nextBoolean());
-          case 4 -> out(peer, chip + 1, random.nextInt(256) & random.nextInt(256));
+          case 4 -> out(peer, chip + 1, random.nextInt(256) & MOSTLY_OPEN[random.nextInt(4)]);
           case 5 -> {
             final int command = random.nextInt(8);
             if (!specialMask || (command != 1 && command != 5)) {

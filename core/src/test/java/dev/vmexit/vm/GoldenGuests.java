@@ -6,11 +6,13 @@ import static dev.vmexit.x86.encode.Register.EAX;
 import static dev.vmexit.x86.encode.Register.EBX;
 import static dev.vmexit.x86.encode.Register.ECX;
 import static dev.vmexit.x86.encode.Register.EDI;
+import static dev.vmexit.x86.encode.Register.EDX;
 import static dev.vmexit.x86.encode.Register.R8;
 import static dev.vmexit.x86.encode.Register.RAX;
 import static dev.vmexit.x86.encode.Register.RBX;
 import static dev.vmexit.x86.encode.Register.RCX;
 import static dev.vmexit.x86.encode.Register.RDI;
+import static dev.vmexit.x86.encode.Register.RDX;
 import static dev.vmexit.x86.encode.Register.RSI;
 import static dev.vmexit.x86.encode.Register.RSP;
 import static dev.vmexit.x86.encode.Register.SS;
@@ -25,9 +27,10 @@ import java.util.List;
 
 /**
  * Hand-made guests for the three code paths of 2006: memory access, memory-mapped I/O, interrupt
- * injection. Each is a flat image for the loader's 64-bit mode (the first 4 GiB mapped to themselves
- * by 2 MiB pages) at {@link #ADDRESS}, wants {@link #MEMORY_SIZE} bytes of RAM, leaves what it found
- * in memory at {@link #RESULTS}, and ends with an OUT to {@link #EXIT_PORT}, then HLT with IF clear.
+ * injection. Each is a flat image for the loader's 64-bit mode (the first 4 GiB mapped to
+ * themselves by 2 MiB pages) at {@link #ADDRESS}, wants {@link #MEMORY_SIZE} bytes of RAM, leaves
+ * what it found in memory at {@link #RESULTS}, and ends with an OUT to {@link #EXIT_PORT}, then HLT
+ * with IF clear.
  */
 final class GoldenGuests {
   /** Load address and entry of every image. */
@@ -73,7 +76,9 @@ final class GoldenGuests {
   /** 2 MiB page that it writes first. */
   static final long WRITE_FIRST = 0x60_0000;
 
-  /** Boundary of two 4 KiB pages that one access crosses, in 2 MiB pages touched by nothing else. */
+  /**
+   * Boundary of two 4 KiB pages that one access crosses, in 2 MiB pages touched by nothing else.
+   */
   static final long CROSSED = 0xA0_0000;
 
   /** What the memory guest stores. */
@@ -151,8 +156,8 @@ final class GoldenGuests {
   record MmioGuest(byte[] image, List<Access> accesses) {}
 
   /**
-   * What the bus answers to a load in the test: each byte is the low byte of its address, plus
-   * one, so that every load tells its place.
+   * What the bus answers to a load in the test: each byte is the low byte of its address, plus one,
+   * so that every load tells its place.
    */
   static long answer(final long gpa, final int size) {
     long value = 0;
@@ -294,13 +299,19 @@ final class GoldenGuests {
 
   // ---- interrupt injection ----
 
-  /**
-   * Port where the injection guest asks for interrupts: the value written is how many, one after
-   * the other; the first goes with {@link #INTERRUPT_VECTOR}, the second with the next vector.
-   */
-  static final int REQUEST_PORT = 0xE0;
-
+  /** Vectors of the interrupts; the second one has the higher priority. */
   static final int INTERRUPT_VECTOR = 0x40;
+
+  static final int SECOND_VECTOR = 0x50;
+
+  private static final long LOCAL_APIC = 0xFEE0_0000L;
+  private static final int APIC_EOI = 0xB0;
+  private static final int APIC_SPURIOUS = 0xF0;
+  private static final int APIC_COMMAND = 0x300;
+  private static final int APIC_ENABLED = 0x1FF;
+
+  /** Fixed delivery, edge, to the sender itself (SDM Vol. 3A, 11.6.1). */
+  private static final int TO_SELF = 0x4_4000;
 
   private static final long IDT = 0x17_0000;
   private static final long INJECTION_STACK = 0x16_F000;
@@ -317,6 +328,65 @@ final class GoldenGuests {
   /** A guest and the interrupts in the order in which it takes them. */
   record InjectionGuest(byte[] image, List<Arrival> arrivals) {}
 
+  /** What the injection guest is assembled with. */
+  private static final class Injection {
+    private final Assembler a = new Assembler(8, ADDRESS);
+    private final List<Label> places = new ArrayList<>();
+    private final List<Arrival> arrivals = new ArrayList<>();
+
+    /** Asks the local APIC for an interrupt: an MMIO store after which it is pending. */
+    private void request(final int vector) {
+      a.mov(Memory.at(RBX, APIC_COMMAND).asDword(), TO_SELF | vector);
+    }
+
+    private void arrives(final int vector, final String why) {
+      places.add(a.here());
+      arrivals.add(new Arrival(why, vector, 0));
+    }
+
+    private void gate(final Label handler, final int vector) {
+      a.mov(EDI, IDT + 16L * vector);
+      a.mov(EAX, handler);
+      a.mov(Memory.at(RDI), AX);
+      a.shr(EAX, 16);
+      a.mov(Memory.at(RDI, 6), AX);
+      a.mov(Memory.at(RDI, 2).asWord(), CODE_SELECTOR);
+      a.mov(Memory.at(RDI, 4).asWord(), 0x8E00);
+      a.mov(Memory.at(RDI, 8).asQword(), 0);
+    }
+
+    /** Notes where it interrupted, and with which vector; RBX is the local APIC throughout. */
+    private void handler(final Label label, final int vector) {
+      a.bind(label);
+      a.push(RAX);
+      a.push(RDX);
+      a.push(RCX);
+      a.mov(EDX, RESULTS);
+      a.mov(RAX, Memory.at(RDX));
+      a.inc(Memory.at(RDX).asQword());
+      a.shl(RAX, 4);
+      a.add(RDX, RAX);
+      a.mov(RCX, Memory.at(RSP, 24));
+      a.mov(Memory.at(RDX, 8), RCX);
+      a.mov(Memory.at(RDX, 16).asQword(), vector);
+      a.mov(Memory.at(RBX, APIC_EOI).asDword(), 0);
+      a.pop(RCX);
+      a.pop(RDX);
+      a.pop(RAX);
+      a.iretq();
+    }
+
+    private InjectionGuest assemble() {
+      final byte[] image = a.assemble();
+      final List<Arrival> placed = new ArrayList<>();
+      for (int i = 0; i < arrivals.size(); i++) {
+        final Arrival arrival = arrivals.get(i);
+        placed.add(new Arrival(arrival.why(), arrival.vector(), a.addressOf(places.get(i))));
+      }
+      return new InjectionGuest(image, List.copyOf(placed));
+    }
+  }
+
   /**
    * Takes interrupts that were held back by IF, the shadows of STI and MOV SS, and (the second of
    * two) by the handler of another, which needs an interrupt window.
@@ -325,124 +395,75 @@ final class GoldenGuests {
    * vector.
    */
   static InjectionGuest injection() {
-    final Assembler a = new Assembler(8, ADDRESS);
-    final List<String> reasons = new ArrayList<>();
-    final List<Integer> vectors = new ArrayList<>();
-    final List<Label> places = new ArrayList<>();
+    final Injection g = new Injection();
+    final Assembler a = g.a;
     final Label first = a.label("first");
     final Label second = a.label("second");
     final Label idtPointer = a.label("idtPointer");
     a.mov(RSP, INJECTION_STACK);
-    gate(a, first, INTERRUPT_VECTOR);
-    gate(a, second, INTERRUPT_VECTOR + 1);
+    g.gate(first, INTERRUPT_VECTOR);
+    g.gate(second, SECOND_VECTOR);
     a.lidt(Memory.rip(idtPointer));
+    a.mov(EBX, LOCAL_APIC);
+    a.mov(Memory.at(RBX, APIC_SPURIOUS).asDword(), APIC_ENABLED);
     a.sti();
     a.nop();
 
-    request(a, 1);
-    arrival(a, "nothing", 0, reasons, vectors, places);
+    g.request(INTERRUPT_VECTOR);
+    g.arrives(INTERRUPT_VECTOR, "nothing");
     a.nop();
 
     a.cli();
-    request(a, 1);
+    g.request(INTERRUPT_VECTOR);
     a.nop();
     a.nop();
     a.pushf();
     a.or(Memory.at(RSP).asQword(), Flags.IF);
     a.popf();
-    arrival(a, "IF, set by POPF", 0, reasons, vectors, places);
+    g.arrives(INTERRUPT_VECTOR, "IF, until POPF");
     a.nop();
 
     a.cli();
-    request(a, 1);
+    g.request(INTERRUPT_VECTOR);
     a.nop();
     a.sti();
     a.nop();
-    arrival(a, "the shadow of STI", 0, reasons, vectors, places);
+    g.arrives(INTERRUPT_VECTOR, "the shadow of STI");
     a.nop();
 
     a.cli();
-    request(a, 1);
+    g.request(INTERRUPT_VECTOR);
     a.mov(EAX, SS);
     a.sti();
     a.mov(SS, EAX);
     a.nop();
-    arrival(a, "the shadow of MOV SS, after that of STI", 0, reasons, vectors, places);
+    g.arrives(INTERRUPT_VECTOR, "the shadow of MOV SS, after that of STI");
     a.nop();
 
     a.cli();
-    request(a, 1);
+    g.request(INTERRUPT_VECTOR);
     a.sti();
     a.hlt();
-    arrival(a, "the shadow of STI before HLT", 0, reasons, vectors, places);
+    g.arrives(INTERRUPT_VECTOR, "the shadow of STI, until HLT");
     a.nop();
 
-    request(a, 2);
-    arrival(a, "nothing, the first of two", 0, reasons, vectors, places);
-    arrival(a, "the handler of the first", 1, reasons, vectors, places);
+    a.cli();
+    g.request(INTERRUPT_VECTOR);
+    g.request(SECOND_VECTOR);
+    a.sti();
+    a.nop();
+    g.arrives(SECOND_VECTOR, "the shadow of STI, the first of two");
+    g.arrives(INTERRUPT_VECTOR, "the handler of the first");
     a.nop();
     a.cli();
     exit(a);
 
-    handler(a, first, INTERRUPT_VECTOR);
-    handler(a, second, INTERRUPT_VECTOR + 1);
+    g.handler(first, INTERRUPT_VECTOR);
+    g.handler(second, SECOND_VECTOR);
     a.align(8, 0);
     a.bind(idtPointer);
     a.dw(0xFFF);
     a.dq(IDT);
-    final byte[] image = a.assemble();
-    final List<Arrival> arrivals = new ArrayList<>();
-    for (int i = 0; i < places.size(); i++) {
-      arrivals.add(new Arrival(reasons.get(i), vectors.get(i), a.addressOf(places.get(i))));
-    }
-    return new InjectionGuest(image, List.copyOf(arrivals));
-  }
-
-  private static void request(final Assembler a, final int count) {
-    a.mov(AL, count);
-    a.out(REQUEST_PORT, AL);
-  }
-
-  private static void arrival(
-      final Assembler a,
-      final String why,
-      final int which,
-      final List<String> reasons,
-      final List<Integer> vectors,
-      final List<Label> places) {
-    reasons.add(why);
-    vectors.add(INTERRUPT_VECTOR + which);
-    places.add(a.here());
-  }
-
-  private static void gate(final Assembler a, final Label handler, final int vector) {
-    a.mov(EDI, IDT + 16L * vector);
-    a.mov(EAX, handler);
-    a.mov(Memory.at(RDI), AX);
-    a.shr(EAX, 16);
-    a.mov(Memory.at(RDI, 6), AX);
-    a.mov(Memory.at(RDI, 2).asWord(), CODE_SELECTOR);
-    a.mov(Memory.at(RDI, 4).asWord(), 0x8E00);
-    a.mov(Memory.at(RDI, 8).asQword(), 0);
-  }
-
-  /** Notes where it interrupted, and with which vector. */
-  private static void handler(final Assembler a, final Label label, final int vector) {
-    a.bind(label);
-    a.push(RAX);
-    a.push(RBX);
-    a.push(RCX);
-    a.mov(EBX, RESULTS);
-    a.mov(RAX, Memory.at(RBX));
-    a.inc(Memory.at(RBX).asQword());
-    a.shl(RAX, 4);
-    a.add(RBX, RAX);
-    a.mov(RCX, Memory.at(RSP, 24));
-    a.mov(Memory.at(RBX, 8), RCX);
-    a.mov(Memory.at(RBX, 16).asQword(), vector);
-    a.pop(RCX);
-    a.pop(RBX);
-    a.pop(RAX);
-    a.iretq();
+    return g.assemble();
   }
 }

@@ -41,7 +41,7 @@ final class ReplayCommand implements Callable<Integer> {
       TraceNotes.print(reader, out);
     }
     if (result.difference() != null) {
-      difference(result.difference(), out);
+      difference(result.difference(), result.records(), out);
     }
     out.flush();
     return result.agrees() ? ExitStatus.OK : ExitStatus.REPLAY_DIFFERENCE;
@@ -69,10 +69,11 @@ final class ReplayCommand implements Callable<Integer> {
     }
   }
 
-  private static void difference(final Difference difference, final PrintWriter out) {
+  private static void difference(
+      final Difference difference, final long agreed, final PrintWriter out) {
     out.printf(
         "Record %d (%s) differs after %d that agree: %s%n",
-        difference.sequence(), difference.kind(), difference.sequence(), difference.field());
+        difference.sequence(), difference.kind(), agreed, difference.field());
     out.println("  recorded  " + difference.recorded());
     out.println("  replayed  " + difference.replayed());
     if (!difference.disassembly().isEmpty()) {

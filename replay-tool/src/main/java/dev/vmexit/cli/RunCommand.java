@@ -1,6 +1,10 @@
 package dev.vmexit.cli;
 
+import dev.vmexit.analysis.Dimension;
+import dev.vmexit.analysis.ExitStatistics;
+import dev.vmexit.analysis.StatisticsTable;
 import dev.vmexit.boot.BootEntry;
+import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.exit.NullExitSink;
@@ -10,6 +14,7 @@ import dev.vmexit.trace.Recorder;
 import dev.vmexit.trace.TraceException;
 import dev.vmexit.trace.TraceFolder;
 import dev.vmexit.trace.TraceManifest;
+import dev.vmexit.trace.TraceReader;
 import dev.vmexit.vm.RunEnd;
 import dev.vmexit.vm.RunResult;
 import dev.vmexit.vm.VirtualMachine;
@@ -256,6 +261,7 @@ final class RunCommand implements Callable<Integer> {
 
   // ---- the run ----
 
+  @SuppressWarnings("try") // the resources are scopes, nobody calls them
   private int run(final GuestLoader.Loaded loaded, final Set<ExitKind> kinds) {
     final PrintWriter err = spec.commandLine().getErr();
     final Path folder = noRecord ? null : recordFolder(loaded.name());
@@ -340,12 +346,25 @@ final class RunCommand implements Callable<Integer> {
     final PrintWriter out = spec.commandLine().getOut();
     if (guest == null && kernel == null) {
       out.println();
-      StatCommand.print(folder, out);
+      printTable(folder, out);
     }
     out.flush();
     err.println("trace: " + folder);
     err.flush();
     return status;
+  }
+
+  private static void printTable(final Path folder, final PrintWriter out) {
+    final ExitStatistics statistics = new ExitStatistics(Dimension.KIND);
+    final ExitEvent event = new ExitEvent();
+    try (TraceReader reader = TraceReader.open(folder)) {
+      while (reader.next(event)) {
+        statistics.add(event);
+      }
+    }
+    out.print(
+        StatisticsTable.format(
+            statistics, ExitStatistics.Order.COUNT, ExitKind.values().length));
   }
 
   private static void closeQuietly(final Recorder recorder) {

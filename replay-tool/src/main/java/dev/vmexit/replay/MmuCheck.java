@@ -91,6 +91,11 @@ final class MmuCheck {
 
   /** A CR record has the registers after the write, one of an MSR those before it. */
   private boolean contextWritten(final ExitEvent event, final long efer) {
+    if (event.walkCount == 0
+        && PagingContext.modeOf(event.cr0, event.cr4, efer) == PagingMode.PAE) {
+      // Refused for a reserved bit in a PDPTE: all stays as it was.
+      return true;
+    }
     mmu.setContext(event.cr0, event.cr3, event.cr4, efer);
     return entriesUsed(event);
   }

@@ -140,9 +140,9 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
     permits = 0;
   }
 
-  /** Whether answers or permits are kept for the instruction at rip. */
+  /** Whether an exit of the instruction at rip awaits its answer, or answers or permits are kept. */
   final boolean instructionPending() {
-    return fragmentCount + permits > 0;
+    return awaiting || fragmentCount + permits > 0;
   }
 
   final void permitWrite(final long gva, final long gpa) {

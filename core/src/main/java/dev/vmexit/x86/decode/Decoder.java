@@ -38,8 +38,9 @@ public final class Decoder {
   private static final VarHandle LONG =
       MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
-  private static final OpcodeTables LEGACY = new OpcodeTables(false);
-  private static final OpcodeTables LONG_MODE = new OpcodeTables(true);
+  private static final OpcodeTables[] TABLES = OpcodeTables.build();
+  private static final OpcodeTables LEGACY = TABLES[OpcodeTables.LEGACY];
+  private static final OpcodeTables LONG_MODE = TABLES[OpcodeTables.LONG_MODE];
   private static final Form[] LEGACY_ONE_BYTE = LEGACY.maps[0];
   private static final Form[] LONG_ONE_BYTE = LONG_MODE.maps[0];
   private static final Form EVEX_FORM =

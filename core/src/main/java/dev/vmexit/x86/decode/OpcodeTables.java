@@ -5,7 +5,7 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Builds the decision trees of one mode from the textual tables.
+ * The decision trees of one mode, built from the textual tables.
  *
  * <p>A line is {@code opcode condition… mnemonic [operands] [attribute…]}; {@code map n} and {@code
  * vex n} start a map (0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A). The first line whose conditions hold
@@ -18,8 +18,11 @@ import java.util.List;
  * operand size is found.
  */
 final class OpcodeTables {
+  static final int LEGACY = 0;
+  static final int LONG_MODE = 1;
+
   /** Values that a {@code BY_} group chooses from. */
-  private static final int[] CHOICES = {0, 4, 8, 2, 8, 3, 2, 2, 2, 2};
+  private static final int[] CHOICES = {2, 4, 8, 2, 8, 3, 2, 2, 2, 2};
 
   /** Legacy maps; an opcode that is none has {@link Form#INVALID}. */
   final Form[][] maps = new Form[4][];
@@ -27,35 +30,66 @@ final class OpcodeTables {
   /** VEX maps; map 0 is empty. */
   final Form[][] vexMaps = new Form[4][];
 
-  private final boolean mode64;
+  /** Conditions of a line, per group kind a bit set of the values that it accepts; [0] modes. */
+  private static final class Rule {
+    final int[] accepts;
+    final Form form;
 
-  /** Conditions of a line, per group kind a bit set of the values that it accepts. */
-  private record Rule(int[] accepts, Form form) {}
+    Rule(final int[] accepts, final Form form) {
+      this.accepts = accepts;
+      this.form = form;
+    }
+  }
 
-  OpcodeTables(final boolean mode64) {
-    this.mode64 = mode64;
+  private OpcodeTables(final List<List<Rule>> rules, final int mode) {
+    for (int map = 0; map < 4; map++) {
+      maps[map] = new Form[256];
+      vexMaps[map] = new Form[256];
+      for (int opcode = 0; opcode < 256; opcode++) {
+        maps[map][opcode] = tree(inMode(rules.get(map << 8 | opcode), mode), 1);
+        vexMaps[map][opcode] = tree(inMode(rules.get(map + 4 << 8 | opcode), mode), 1);
+      }
+    }
+    addPrefixes(maps[0], mode == LONG_MODE);
+    maps[1][0x38] = new Form(Form.ESCAPE, 2);
+    maps[1][0x3A] = new Form(Form.ESCAPE, 3);
+  }
+
+  /** Reads the tables and builds both modes': [{@link #LEGACY}], [{@link #LONG_MODE}]. */
+  static OpcodeTables[] build() {
     final List<List<Rule>> rules = new ArrayList<>();
     for (int i = 0; i < 8 << 8; i++) {
-      rules.add(null);
+      rules.add(List.of());
     }
     read(IntegerOpcodes.TABLE, rules);
     read(X87Opcodes.TABLE, rules);
     read(SimdOpcodes.TABLE, rules);
     read(VexOpcodes.TABLE, rules);
-    for (int map = 0; map < 4; map++) {
-      maps[map] = new Form[256];
-      vexMaps[map] = new Form[256];
-      for (int opcode = 0; opcode < 256; opcode++) {
-        maps[map][opcode] = tree(rules.get(map << 8 | opcode), 1);
-        vexMaps[map][opcode] = tree(rules.get(map + 4 << 8 | opcode), 1);
-      }
-    }
-    addPrefixes(maps[0]);
-    maps[1][0x38] = new Form(Form.ESCAPE, 2);
-    maps[1][0x3A] = new Form(Form.ESCAPE, 3);
+    return new OpcodeTables[] {new OpcodeTables(rules, LEGACY), new OpcodeTables(rules, LONG_MODE)};
   }
 
-  private void addPrefixes(final Form[] map) {
+  private static List<Rule> inMode(final List<Rule> rules, final int mode) {
+    return accepting(rules, 0, mode);
+  }
+
+  private static List<Rule> accepting(final List<Rule> rules, final int kind, final int value) {
+    boolean all = true;
+    for (int i = 0; i < rules.size(); i++) {
+      all &= (rules.get(i).accepts[kind] >> value & 1) != 0;
+    }
+    if (all) {
+      return rules;
+    }
+    final List<Rule> result = new ArrayList<>(rules.size());
+    for (int i = 0; i < rules.size(); i++) {
+      if ((rules.get(i).accepts[kind] >> value & 1) != 0) {
+        result.add(rules.get(i));
+      }
+    }
+    return result;
+  }
+
+  private static void addPrefixes(final Form[] map, final boolean mode64) {
     map[0x0F] = new Form(Form.ESCAPE, 1);
     final int[] segments = {0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65};
     for (int i = 0; i < segments.length; i++) {
@@ -78,25 +112,19 @@ final class OpcodeTables {
 
   /** Chooses by the first kind that some rule asks about, and so on below. */
   private static Form tree(final List<Rule> rules, final int from) {
-    if (rules == null || rules.isEmpty()) {
+    if (rules.isEmpty()) {
       return Form.INVALID;
     }
     for (int kind = from; kind < Form.GROUP_KINDS; kind++) {
       final int all = (1 << CHOICES[kind]) - 1;
       boolean asked = false;
-      for (final Rule rule : rules) {
-        asked |= rule.accepts[kind] != all;
+      for (int i = 0; i < rules.size(); i++) {
+        asked |= rules.get(i).accepts[kind] != all;
       }
       if (asked) {
         final Form[] sub = new Form[CHOICES[kind]];
         for (int value = 0; value < sub.length; value++) {
-          final List<Rule> accepting = new ArrayList<>();
-          for (final Rule rule : rules) {
-            if ((rule.accepts[kind] >> value & 1) != 0) {
-              accepting.add(rule);
-            }
-          }
-          sub[value] = tree(accepting, kind + 1);
+          sub[value] = tree(accepting(rules, kind, value), kind + 1);
         }
         return new Form(kind, sub);
       }
@@ -104,7 +132,7 @@ final class OpcodeTables {
     return rules.get(0).form;
   }
 
-  private void read(final String table, final List<List<Rule>> rules) {
+  private static void read(final String table, final List<List<Rule>> rules) {
     int section = 0;
     int start = 0;
     while (start < table.length()) {
@@ -119,7 +147,7 @@ final class OpcodeTables {
     }
   }
 
-  private void readLine(final String line, final int section, final List<List<Rule>> rules) {
+  private static void readLine(final String line, final int section, final List<List<Rule>> rules) {
     final String[] tokens = line.split(" ", -1);
     int opcode = Integer.parseInt(tokens[0].substring(0, 2), 16);
     int next = 1;
@@ -128,14 +156,7 @@ final class OpcodeTables {
       accepts[kind] = (1 << CHOICES[kind]) - 1;
     }
     for (; !Character.isUpperCase(tokens[next].charAt(0)); next++) {
-      final String token = tokens[next];
-      if (token.equals("m64") || token.equals("m32")) {
-        if (token.equals("m64") != mode64) {
-          return;
-        }
-      } else {
-        condition(token, accepts);
-      }
+      condition(tokens[next], accepts);
     }
     final String mnemonic = tokens[next++];
     String operands = "";
@@ -158,18 +179,16 @@ final class OpcodeTables {
       if (attributes.vexL0) {
         vexAccepts[Form.BY_L] = 1;
       }
-      final Form form = leaf("V" + mnemonic, operands, attributes, asks, true);
+      final Form form = leaf("V".concat(mnemonic), operands, attributes, asks, true);
       add(rules, section + 4 << 8 | opcode - 1, new Rule(vexAccepts, form));
     }
   }
 
   private static void add(final List<List<Rule>> rules, final int slot, final Rule rule) {
-    List<Rule> list = rules.get(slot);
-    if (list == null) {
-      list = new ArrayList<>();
-      rules.set(slot, list);
+    if (rules.get(slot).isEmpty()) {
+      rules.set(slot, new ArrayList<>(4));
     }
-    list.add(rule);
+    rules.get(slot).add(rule);
   }
 
   private static boolean isOperands(final String token) {
@@ -181,6 +200,8 @@ final class OpcodeTables {
 
   private static void condition(final String token, final int[] accepts) {
     switch (token) {
+      case "m32" -> accepts[0] = 1 << LEGACY;
+      case "m64" -> accepts[0] = 1 << LONG_MODE;
       case "mem" -> accepts[Form.BY_MOD] = 1;
       case "reg" -> accepts[Form.BY_MOD] = 2;
       case "o16" -> accepts[Form.BY_SIZE] = 1;

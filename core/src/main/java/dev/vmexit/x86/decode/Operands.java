@@ -109,47 +109,31 @@ final class Operands {
 
   /** Packs the code of one operand; fails on what the tables' grammar does not know. */
   static int parse(final String text) {
-    switch (text) {
-      case "1":
-        return ONE | size('b');
-      case "ib":
-        return IMM8_SIGNED | size('v');
-      case "ub":
-        return IMM8 | size('b');
-      case "ub2":
-        return IMM8_SECOND | size('b');
-      case "iw":
-        return IMM16 | size('w');
-      case "iz":
-        return IMM_Z | size('v');
-      case "iv":
-        return IMM_V | size('v');
-      case "jb":
-        return REL8 | size('v');
-      case "jz":
-        return REL_Z | size('v');
-      case "Ap":
-        return FAR | size('p');
-      case "AL":
-        return FIXED | size('b');
-      case "CL":
-        return FIXED | size('b') | 1 << 24;
-      case "AX":
-        return FIXED | size('w');
-      case "DX":
-        return FIXED | size('w') | 2 << 24;
-      case "rAX":
-        return FIXED | size('v');
-      case "eAX":
-        return FIXED | size('z');
-      case "ST0":
-        return ST_FIXED | size('t');
-      case "STi":
-        return ST_RM | size('t');
-      case "Sw":
-        return SREG | size('w');
-      default:
-        break;
+    final int fixed =
+        switch (text) {
+          case "1" -> ONE | size('b');
+          case "ib" -> IMM8_SIGNED | size('v');
+          case "ub" -> IMM8 | size('b');
+          case "ub2" -> IMM8_SECOND | size('b');
+          case "iw" -> IMM16 | size('w');
+          case "iz" -> IMM_Z | size('v');
+          case "iv" -> IMM_V | size('v');
+          case "jb" -> REL8 | size('v');
+          case "jz" -> REL_Z | size('v');
+          case "Ap" -> FAR | size('p');
+          case "AL" -> FIXED | size('b');
+          case "CL" -> FIXED | size('b') | 1 << 24;
+          case "AX" -> FIXED | size('w');
+          case "DX" -> FIXED | size('w') | 2 << 24;
+          case "rAX" -> FIXED | size('v');
+          case "eAX" -> FIXED | size('z');
+          case "ST0" -> ST_FIXED | size('t');
+          case "STi" -> ST_RM | size('t');
+          case "Sw" -> SREG | size('w');
+          default -> -1;
+        };
+    if (fixed >= 0) {
+      return fixed;
     }
     final int segment = "ES CS SS DS FS GS".indexOf(text);
     if (segment >= 0) {

@@ -259,11 +259,7 @@ public final class Assembler {
     switch (from.kind()) {
       case SEGMENT ->
           encoder.modrm(
-              destination instanceof Register ? destination.size() : 0,
-              0x8C,
-              from,
-              destination,
-              0);
+              destination instanceof Register ? destination.size() : 0, 0x8C, from, destination, 0);
       case CONTROL -> encoder.modrm(0, 0x0F20, from, wholeRegister(destination), 0);
       case DEBUG -> encoder.modrm(0, 0x0F21, from, wholeRegister(destination), 0);
       default -> throw noForm("mov", destination, from);
@@ -273,8 +269,7 @@ public final class Assembler {
   /** Immediate; the shortest form that sets the whole operand. */
   public void mov(final Operand destination, final long immediate) {
     final int size = sizeOf(destination);
-    if (destination instanceof final Register to
-        && (size != 8 || immediate != (int) immediate)) {
+    if (destination instanceof final Register to && (size != 8 || immediate != (int) immediate)) {
       encoder.opcodeRegister(size, size == 1 ? 0xB0 : 0xB8, general(to));
       encoder.immediate(immediate, size);
     } else {
@@ -705,14 +700,9 @@ public final class Assembler {
     encoder.modrm(0, 0x0F90 | condition.code(), 0, destination, 0);
   }
 
-  public void cmovcc(
-      final Condition condition, final Register destination, final Operand source) {
+  public void cmovcc(final Condition condition, final Register destination, final Operand source) {
     encoder.modrm(
-        sizeOf(source, destination),
-        0x0F40 | condition.code(),
-        general(destination),
-        source,
-        0);
+        sizeOf(source, destination), 0x0F40 | condition.code(), general(destination), source, 0);
   }
 
   // ---- control transfer ----
@@ -1575,8 +1565,7 @@ public final class Assembler {
       general(second);
     }
     if (other.size() != size && other.size() != 0) {
-      throw new IllegalArgumentException(
-          "operands of different sizes: " + register + ", " + other);
+      throw new IllegalArgumentException("operands of different sizes: " + register + ", " + other);
     }
     return size;
   }
@@ -1629,8 +1618,11 @@ public final class Assembler {
       return register;
     }
     throw new IllegalArgumentException(
-        "operand " + operand + " with a control or debug register, allowed: a register of "
-            + size + " bytes");
+        "operand "
+            + operand
+            + " with a control or debug register, allowed: a register of "
+            + size
+            + " bytes");
   }
 
   private static Register general(final Register register) {
@@ -1647,8 +1639,7 @@ public final class Assembler {
     throw new IllegalArgumentException("operand " + operand + ": not an x87 stack register");
   }
 
-  private static Register register(
-      final String name, final Operand operand, final Operand other) {
+  private static Register register(final String name, final Operand operand, final Operand other) {
     if (operand instanceof final Register register) {
       return register;
     }

@@ -85,8 +85,7 @@ final class InstructionEncoder {
       final Register register,
       final Operand rm,
       final int immediateSize) {
-    modrm(
-        operandSize, mandatoryPrefix, opcode, register.number(), register, rm, immediateSize);
+    modrm(operandSize, mandatoryPrefix, opcode, register.number(), register, rm, immediateSize);
   }
 
   private void modrm(
@@ -282,7 +281,12 @@ final class InstructionEncoder {
       }
     }
     throw new IllegalArgumentException(
-        "base=" + memory.base() + ", index=" + memory.index() + ", scale=" + memory.scale()
+        "base="
+            + memory.base()
+            + ", index="
+            + memory.index()
+            + ", scale="
+            + memory.scale()
             + ": no such 16-bit address; allowed: bx or bp, si or di, their sums");
   }
 
@@ -310,7 +314,9 @@ final class InstructionEncoder {
     final int mod =
         memory.label() != null
             ? 0x80
-            : displacement == 0 && base != 5 ? 0 : displacement == (byte) displacement ? 0x40 : 0x80;
+            : displacement == 0 && base != 5
+                ? 0
+                : displacement == (byte) displacement ? 0x40 : 0x80;
     if (memory.index() != null || base == 4) {
       buffer.put(mod | reg | 4);
       buffer.put(sib(memory) | base);

@@ -43,7 +43,8 @@ public record Memory(
           "base=" + base + ", index=" + index + ": address registers of different sizes");
     }
     if (index != null && index.number() == 4 && index.size() != 2) {
-      throw new IllegalArgumentException("index=" + index + ": the stack pointer cannot be an index");
+      throw new IllegalArgumentException(
+          "index=" + index + ": the stack pointer cannot be an index");
     }
     if (segment != null && segment.kind() != Register.Kind.SEGMENT) {
       throw new IllegalArgumentException("segment=" + segment + ": not a segment register");
@@ -62,8 +63,7 @@ public record Memory(
 
   /** {@code [base + displacement]}. */
   public static Memory at(final Register base, final long displacement) {
-    return new Memory(
-        0, Objects.requireNonNull(base), null, 1, displacement, null, false, null, 0);
+    return new Memory(0, Objects.requireNonNull(base), null, 1, displacement, null, false, null, 0);
   }
 
   /** {@code [base + index * scale + displacement]}. */
@@ -132,8 +132,7 @@ public record Memory(
 
   /** With an address size in bytes: for addresses without registers, else the registers tell. */
   public Memory addressedBy(final int bytes) {
-    return new Memory(
-        size, base, index, scale, displacement, label, ripRelative, segment, bytes);
+    return new Memory(size, base, index, scale, displacement, label, ripRelative, segment, bytes);
   }
 
   private static void checkAddressRegister(final String role, final Register register) {

@@ -102,7 +102,9 @@ public final class FlatCpu extends SoftCpu implements AutoCloseable {
   /** Empties the TLB. */
   public void forgetMappings() {
     HostMemory.fill(
-        state + StateLayout.TLB, (long) StateLayout.TLB_CONTEXTS * StateLayout.TLB_CONTEXT_SIZE, -1);
+        state + StateLayout.TLB,
+        (long) StateLayout.TLB_CONTEXTS * StateLayout.TLB_CONTEXT_SIZE,
+        -1);
   }
 
   @Override
@@ -165,8 +167,7 @@ public final class FlatCpu extends SoftCpu implements AutoCloseable {
    *
    * @return bytes of the instruction
    */
-  public int step(
-      final byte[] code, final int offset, final Function<Instruction, Op> binder) {
+  public int step(final byte[] code, final int offset, final Function<Instruction, Op> binder) {
     final int status = decoder.decode(code, offset, code.length - offset, codeSize, insn);
     if (status != Decoder.STATUS_OK) {
       throw new IllegalStateException("status=" + status + " of a decode at " + offset);
@@ -277,8 +278,7 @@ public final class FlatCpu extends SoftCpu implements AutoCloseable {
       return legacyAddress(segment, offset, bytes, write);
     }
     return segment == Seg.FS || segment == Seg.GS
-        ? offset
-            + HostMemory.getLong(state + StateLayout.segment(segment) + StateLayout.SEG_BASE)
+        ? offset + HostMemory.getLong(state + StateLayout.segment(segment) + StateLayout.SEG_BASE)
         : offset;
   }
 
@@ -291,8 +291,7 @@ public final class FlatCpu extends SoftCpu implements AutoCloseable {
       }
       return offset;
     }
-    return legacyAddress(
-        Seg.SS, offset & (stackSize == 4 ? 0xFFFF_FFFFL : 0xFFFFL), bytes, write);
+    return legacyAddress(Seg.SS, offset & (stackSize == 4 ? 0xFFFF_FFFFL : 0xFFFFL), bytes, write);
   }
 
   @Override
@@ -375,13 +374,10 @@ public final class FlatCpu extends SoftCpu implements AutoCloseable {
 
   @Override
   public void branch(final long target, final int operandSize) {
-    final long rip =
-        target & (codeSize == 8 ? -1L : operandSize == 2 ? 0xFFFFL : 0xFFFF_FFFFL);
+    final long rip = target & (codeSize == 8 ? -1L : operandSize == 2 ? 0xFFFFL : 0xFFFF_FFFFL);
     if (codeSize == 8
         ? rip != rip << 16 >> 16
-        : rip
-            > HostMemory.getLong(
-                state + StateLayout.segment(Seg.CS) + StateLayout.SEG_LIMIT)) {
+        : rip > HostMemory.getLong(state + StateLayout.segment(Seg.CS) + StateLayout.SEG_LIMIT)) {
       throw raise(Vector.GP, 0);
     }
     rip(rip);

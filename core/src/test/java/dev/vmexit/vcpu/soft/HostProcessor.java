@@ -28,8 +28,9 @@ import java.lang.invoke.MethodHandle;
  * </pre>
  *
  * <p>The code must not fault, must not enter the kernel, and must not name memory outside {@link
- * #memoryAddress}; it may push on the host's stack (some hundred bytes) but not replace rsp, because
- * the JVM's signal handlers run there. x87 and SSE exceptions are always masked. Not thread-safe.
+ * #memoryAddress}; it may push on the host's stack (some hundred bytes) but not replace rsp,
+ * because the JVM's signal handlers run there. x87 and SSE exceptions are always masked. Not
+ * thread-safe.
  */
 @SuppressWarnings("restricted") // Foreign calls are what this class is for.
 final class HostProcessor implements AutoCloseable {
@@ -91,8 +92,7 @@ final class HostProcessor implements AutoCloseable {
     exit = a.addressOf(exitLabel);
     // Inside the mapping made above, which lives until close(); this thread alone knows it.
     HostMemory.copyIn(code, 0, base, code.length);
-    trampoline =
-        LINKER.downcallHandle(MemorySegment.ofAddress(base), FunctionDescriptor.ofVoid());
+    trampoline = LINKER.downcallHandle(MemorySegment.ofAddress(base), FunctionDescriptor.ofVoid());
   }
 
   /** Whether this host can be the oracle. */
@@ -129,8 +129,15 @@ final class HostProcessor implements AutoCloseable {
       final byte[] memory) {
     if (code.length > MAX_CODE || memory.length > MEMORY_SIZE) {
       throw new IllegalArgumentException(
-          "code of " + code.length + " bytes (allowed " + MAX_CODE + "), memory of "
-              + memory.length + " bytes (allowed " + MEMORY_SIZE + ")");
+          "code of "
+              + code.length
+              + " bytes (allowed "
+              + MAX_CODE
+              + "), memory of "
+              + memory.length
+              + " bytes (allowed "
+              + MEMORY_SIZE
+              + ")");
     }
     if (closed) {
       throw new IllegalStateException("closed");

@@ -53,8 +53,7 @@ final class HostProcessorTest {
     for (int i = 0; i < Gpr.COUNT; i++) {
       gprs[i] = 0x1111_1111_1111_1111L * i;
     }
-    final long flags =
-        host.run(new byte[0], gprs, Flags.ARITHMETIC | Flags.DF, null, new byte[0]);
+    final long flags = host.run(new byte[0], gprs, Flags.ARITHMETIC | Flags.DF, null, new byte[0]);
     for (int i = 0; i < Gpr.COUNT; i++) {
       assertEquals(i == Gpr.RSP ? 0 : 0x1111_1111_1111_1111L * i, gprs[i]);
     }

@@ -72,11 +72,7 @@ final class IntegerForms {
   }
 
   private static void extended(
-      final OracleCase c,
-      final int size,
-      final int opcode,
-      final int extension,
-      final Operand rm) {
+      final OracleCase c, final int size, final int opcode, final int extension, final Operand rm) {
     c.a.modrmExtended(size == 1 ? 0 : size, size == 1 ? opcode : opcode + 1, extension, rm);
   }
 
@@ -183,21 +179,13 @@ final class IntegerForms {
   }
 
   private static void extendedImmediate(
-      final OracleCase c,
-      final int size,
-      final int opcode,
-      final int extension,
-      final long value) {
+      final OracleCase c, final int size, final int opcode, final int extension, final long value) {
     extended(c, size, opcode, extension, notRipRelative(c, size));
     immediate(c, size, value);
   }
 
   private static void imm8(
-      final OracleCase c,
-      final int size,
-      final int opcode,
-      final int extension,
-      final long value) {
+      final OracleCase c, final int size, final int opcode, final int extension, final long value) {
     c.a.modrmExtended(size, opcode, extension, notRipRelative(c, size));
     c.a.db((byte) value);
   }
@@ -274,8 +262,7 @@ final class IntegerForms {
       // Most random dividends overflow: half of the cases extend the low half.
       final boolean negative = signed && extend(size, true, c.gprs[Gpr.RAX]) < 0;
       if (size == 1) {
-        c.gprs[Gpr.RAX] =
-            (c.gprs[Gpr.RAX] & ~0xFF00L) | (negative ? 0xFF00 : 0);
+        c.gprs[Gpr.RAX] = (c.gprs[Gpr.RAX] & ~0xFF00L) | (negative ? 0xFF00 : 0);
       } else {
         c.gprs[Gpr.RDX] = negative ? -1 : 0;
       }
@@ -422,8 +409,7 @@ final class IntegerForms {
             name + " r,r",
             c -> {
               c.undefinedFlags = BIT_TEST_UNDEFINED;
-              c.a.modrm(
-                  0, size, 0x0FA3 + 8 * operation, c.register(size), c.register(size));
+              c.a.modrm(0, size, 0x0FA3 + 8 * operation, c.register(size), c.register(size));
             });
         always(
             name + " m,r",
@@ -436,11 +422,7 @@ final class IntegerForms {
               c.gprs[bit] = high | (c.random.nextInt(-256, 256) & mask);
               c.reserve(bit);
               c.a.modrm(
-                  0,
-                  size,
-                  0x0FA3 + 8 * operation,
-                  Register.gpr(bit, size),
-                  c.memory(size, 1));
+                  0, size, 0x0FA3 + 8 * operation, Register.gpr(bit, size), c.memory(size, 1));
             });
         always(
             name + " rm,imm",
@@ -492,12 +474,8 @@ final class IntegerForms {
     }
     for (final int size : WIDE) {
       final int bits = size * 8;
-      always(
-          "lea" + bits,
-          c -> c.a.lea(c.register(size), c.memory(0, 1)));
-      always(
-          "nop" + bits + " rm",
-          c -> c.a.modrmExtended(size, 0x0F1F, c.below(8), c.rm(size)));
+      always("lea" + bits, c -> c.a.lea(c.register(size), c.memory(0, 1)));
+      always("nop" + bits + " rm", c -> c.a.modrmExtended(size, 0x0F1F, c.below(8), c.rm(size)));
     }
     always(
         "xlat",
@@ -556,10 +534,8 @@ final class IntegerForms {
       final int bits = size * 8;
       always("movzx" + bits + " rm8", c -> c.a.movzx(c.register(size), c.rm(1)));
       always("movsx" + bits + " rm8", c -> c.a.movsx(c.register(size), c.rm(1)));
-      always(
-          "movzx" + bits + " rm16", c -> c.a.modrm(0, size, 0x0FB7, c.register(size), c.rm(2)));
-      always(
-          "movsx" + bits + " rm16", c -> c.a.modrm(0, size, 0x0FBF, c.register(size), c.rm(2)));
+      always("movzx" + bits + " rm16", c -> c.a.modrm(0, size, 0x0FB7, c.register(size), c.rm(2)));
+      always("movsx" + bits + " rm16", c -> c.a.modrm(0, size, 0x0FBF, c.register(size), c.rm(2)));
       always("movsxd" + bits, c -> c.a.modrm(0, size, 0x63, c.register(size), c.rm(4)));
     }
     always("cbw", c -> c.a.cbw());
@@ -621,7 +597,8 @@ final class IntegerForms {
           c -> {
             final Label over = c.a.label();
             final int size = c.pick(SIZES);
-            modrm(c, size, c.pick(0x38, 0x28, 0x00, 0x84, 0x10, 0x18), c.register(size), c.rm(size));
+            modrm(
+                c, size, c.pick(0x38, 0x28, 0x00, 0x84, 0x10, 0x18), c.register(size), c.rm(size));
             c.a.jcc(condition, over);
             c.a.not(Register.R9);
             c.a.bind(over);

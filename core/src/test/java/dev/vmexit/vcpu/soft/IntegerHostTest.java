@@ -22,8 +22,8 @@ import org.junit.jupiter.params.provider.ValueSource;
  * Integer operations against the host's own processor: random operands, prefixes, registers and
  * flags for every opcode that runs in 64-bit user code; registers, flags and memory must agree.
  *
- * <p>What the SDM leaves undefined is compared only with {@code -Dvmexit.test.undefined=true}, which
- * holds on AMD's Zen 4.
+ * <p>What the SDM leaves undefined is compared only with {@code -Dvmexit.test.undefined=true},
+ * which holds on AMD's Zen 4.
  */
 class IntegerHostTest {
   private static final boolean UNDEFINED_TOO = Boolean.getBoolean("vmexit.test.undefined");
@@ -34,8 +34,22 @@ class IntegerHostTest {
   private static final int RFLAGS = Flags.ARITHMETIC | Flags.DF;
 
   private static final long[] EDGES = {
-    0, 1, 2, -1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000L,
-    0xFFFF_FFFFL, Long.MAX_VALUE, Long.MIN_VALUE, 0x1_0000_0000L
+    0,
+    1,
+    2,
+    -1,
+    0x7F,
+    0x80,
+    0xFF,
+    0x7FFF,
+    0x8000,
+    0xFFFF,
+    0x7FFF_FFFF,
+    0x8000_0000L,
+    0xFFFF_FFFFL,
+    Long.MAX_VALUE,
+    Long.MIN_VALUE,
+    0x1_0000_0000L
   };
 
   private static HostProcessor host;
@@ -67,33 +81,251 @@ class IntegerHostTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "00 r", "01 r", "02 r", "03 r", "04 b", "05 z", "08 r", "09 r", "0A r", "0B r", "0C b",
-        "0D z", "10 r", "11 r", "12 r", "13 r", "14 b", "15 z", "18 r", "19 r", "1A r", "1B r",
-        "1C b", "1D z", "20 r", "21 r", "22 r", "23 r", "24 b", "25 z", "28 r", "29 r", "2A r",
-        "2B r", "2C b", "2D z", "30 r", "31 r", "32 r", "33 r", "34 b", "35 z", "38 r", "39 r",
-        "3A r", "3B r", "3C b", "3D z", "63 r", "69 r z", "6B r b", "80 /0 b", "80 /1 b",
-        "80 /2 b", "80 /3 b", "80 /4 b", "80 /5 b", "80 /6 b", "80 /7 b", "81 /0 z", "81 /1 z",
-        "81 /2 z", "81 /3 z", "81 /4 z", "81 /5 z", "81 /6 z", "81 /7 z", "83 /0 b", "83 /1 b",
-        "83 /2 b", "83 /3 b", "83 /4 b", "83 /5 b", "83 /6 b", "83 /7 b", "84 r", "85 r", "86 r",
-        "87 r", "88 r", "89 r", "8A r", "8B r", "8D m", "90", "91", "93", "97", "98", "99", "9E",
-        "9F", "A4", "A5", "A6", "A7", "A8 b", "A9 z", "AA", "AB", "AC", "AD", "AE", "AF", "B0 b",
-        "B3 b", "B5 b", "B8 v", "BE v", "C0 /0 b", "C0 /1 b", "C0 /2 b", "C0 /3 b", "C0 /4 b",
-        "C0 /5 b", "C0 /6 b", "C0 /7 b", "C1 /0 b", "C1 /1 b", "C1 /2 b", "C1 /3 b", "C1 /4 b",
-        "C1 /5 b", "C1 /7 b", "C6 /0 b", "C7 /0 z", "D0 /0", "D0 /1", "D0 /2", "D0 /3", "D0 /4",
-        "D0 /5", "D0 /7", "D1 /0", "D1 /1", "D1 /2", "D1 /3", "D1 /4", "D1 /5", "D1 /7", "D2 /0",
-        "D2 /1", "D2 /2", "D2 /3", "D2 /4", "D2 /5", "D2 /7", "D3 /0", "D3 /1", "D3 /2", "D3 /3",
-        "D3 /4", "D3 /5", "D3 /7", "F5", "F6 /0 b", "F6 /2", "F6 /3", "F6 /4", "F6 /5", "F6 /6",
-        "F6 /7", "F7 /0 z", "F7 /2", "F7 /3", "F7 /4", "F7 /5", "F7 /6", "F7 /7", "F8", "F9",
-        "FC", "FD", "FE /0", "FE /1", "FF /0", "FF /1", "0F 1F r", "0F 40 r", "0F 41 r",
-        "0F 42 r", "0F 43 r", "0F 44 r", "0F 45 r", "0F 46 r", "0F 47 r", "0F 48 r", "0F 49 r",
-        "0F 4A r", "0F 4B r", "0F 4C r", "0F 4D r", "0F 4E r", "0F 4F r", "0F 90 r", "0F 91 r",
-        "0F 92 r", "0F 93 r", "0F 94 r", "0F 95 r", "0F 96 r", "0F 97 r", "0F 98 r", "0F 99 r",
-        "0F 9A r", "0F 9B r", "0F 9C r", "0F 9D r", "0F 9E r", "0F 9F r", "0F A3 r", "0F A4 r b",
-        "0F A5 r", "0F AB r", "0F AC r b", "0F AD r", "0F AF r", "0F B0 r", "0F B1 r", "0F B3 r",
-        "0F B6 r", "0F B7 r", "F3 0F B8 r", "0F BA /4 b", "0F BA /5 b", "0F BA /6 b",
-        "0F BA /7 b", "0F BB r", "0F BC r", "0F BD r", "F3 0F BC r", "F3 0F BD r", "0F BE r",
-        "0F BF r", "0F C0 r", "0F C1 r", "0F C3 m", "0F C7 /1", "0F C8", "0F CB", "0F CF",
-        "0F 38 F0 m", "0F 38 F1 m", "F2 0F 38 F0 r", "F2 0F 38 F1 r"
+        "00 r",
+        "01 r",
+        "02 r",
+        "03 r",
+        "04 b",
+        "05 z",
+        "08 r",
+        "09 r",
+        "0A r",
+        "0B r",
+        "0C b",
+        "0D z",
+        "10 r",
+        "11 r",
+        "12 r",
+        "13 r",
+        "14 b",
+        "15 z",
+        "18 r",
+        "19 r",
+        "1A r",
+        "1B r",
+        "1C b",
+        "1D z",
+        "20 r",
+        "21 r",
+        "22 r",
+        "23 r",
+        "24 b",
+        "25 z",
+        "28 r",
+        "29 r",
+        "2A r",
+        "2B r",
+        "2C b",
+        "2D z",
+        "30 r",
+        "31 r",
+        "32 r",
+        "33 r",
+        "34 b",
+        "35 z",
+        "38 r",
+        "39 r",
+        "3A r",
+        "3B r",
+        "3C b",
+        "3D z",
+        "63 r",
+        "69 r z",
+        "6B r b",
+        "80 /0 b",
+        "80 /1 b",
+        "80 /2 b",
+        "80 /3 b",
+        "80 /4 b",
+        "80 /5 b",
+        "80 /6 b",
+        "80 /7 b",
+        "81 /0 z",
+        "81 /1 z",
+        "81 /2 z",
+        "81 /3 z",
+        "81 /4 z",
+        "81 /5 z",
+        "81 /6 z",
+        "81 /7 z",
+        "83 /0 b",
+        "83 /1 b",
+        "83 /2 b",
+        "83 /3 b",
+        "83 /4 b",
+        "83 /5 b",
+        "83 /6 b",
+        "83 /7 b",
+        "84 r",
+        "85 r",
+        "86 r",
+        "87 r",
+        "88 r",
+        "89 r",
+        "8A r",
+        "8B r",
+        "8D m",
+        "90",
+        "91",
+        "93",
+        "97",
+        "98",
+        "99",
+        "9E",
+        "9F",
+        "A4",
+        "A5",
+        "A6",
+        "A7",
+        "A8 b",
+        "A9 z",
+        "AA",
+        "AB",
+        "AC",
+        "AD",
+        "AE",
+        "AF",
+        "B0 b",
+        "B3 b",
+        "B5 b",
+        "B8 v",
+        "BE v",
+        "C0 /0 b",
+        "C0 /1 b",
+        "C0 /2 b",
+        "C0 /3 b",
+        "C0 /4 b",
+        "C0 /5 b",
+        "C0 /6 b",
+        "C0 /7 b",
+        "C1 /0 b",
+        "C1 /1 b",
+        "C1 /2 b",
+        "C1 /3 b",
+        "C1 /4 b",
+        "C1 /5 b",
+        "C1 /7 b",
+        "C6 /0 b",
+        "C7 /0 z",
+        "D0 /0",
+        "D0 /1",
+        "D0 /2",
+        "D0 /3",
+        "D0 /4",
+        "D0 /5",
+        "D0 /7",
+        "D1 /0",
+        "D1 /1",
+        "D1 /2",
+        "D1 /3",
+        "D1 /4",
+        "D1 /5",
+        "D1 /7",
+        "D2 /0",
+        "D2 /1",
+        "D2 /2",
+        "D2 /3",
+        "D2 /4",
+        "D2 /5",
+        "D2 /7",
+        "D3 /0",
+        "D3 /1",
+        "D3 /2",
+        "D3 /3",
+        "D3 /4",
+        "D3 /5",
+        "D3 /7",
+        "F5",
+        "F6 /0 b",
+        "F6 /2",
+        "F6 /3",
+        "F6 /4",
+        "F6 /5",
+        "F6 /6",
+        "F6 /7",
+        "F7 /0 z",
+        "F7 /2",
+        "F7 /3",
+        "F7 /4",
+        "F7 /5",
+        "F7 /6",
+        "F7 /7",
+        "F8",
+        "F9",
+        "FC",
+        "FD",
+        "FE /0",
+        "FE /1",
+        "FF /0",
+        "FF /1",
+        "0F 1F r",
+        "0F 40 r",
+        "0F 41 r",
+        "0F 42 r",
+        "0F 43 r",
+        "0F 44 r",
+        "0F 45 r",
+        "0F 46 r",
+        "0F 47 r",
+        "0F 48 r",
+        "0F 49 r",
+        "0F 4A r",
+        "0F 4B r",
+        "0F 4C r",
+        "0F 4D r",
+        "0F 4E r",
+        "0F 4F r",
+        "0F 90 r",
+        "0F 91 r",
+        "0F 92 r",
+        "0F 93 r",
+        "0F 94 r",
+        "0F 95 r",
+        "0F 96 r",
+        "0F 97 r",
+        "0F 98 r",
+        "0F 99 r",
+        "0F 9A r",
+        "0F 9B r",
+        "0F 9C r",
+        "0F 9D r",
+        "0F 9E r",
+        "0F 9F r",
+        "0F A3 r",
+        "0F A4 r b",
+        "0F A5 r",
+        "0F AB r",
+        "0F AC r b",
+        "0F AD r",
+        "0F AF r",
+        "0F B0 r",
+        "0F B1 r",
+        "0F B3 r",
+        "0F B6 r",
+        "0F B7 r",
+        "F3 0F B8 r",
+        "0F BA /4 b",
+        "0F BA /5 b",
+        "0F BA /6 b",
+        "0F BA /7 b",
+        "0F BB r",
+        "0F BC r",
+        "0F BD r",
+        "F3 0F BC r",
+        "F3 0F BD r",
+        "0F BE r",
+        "0F BF r",
+        "0F C0 r",
+        "0F C1 r",
+        "0F C3 m",
+        "0F C7 /1",
+        "0F C8",
+        "0F CB",
+        "0F CF",
+        "0F 38 F0 m",
+        "0F 38 F1 m",
+        "F2 0F 38 F0 r",
+        "F2 0F 38 F1 r"
       })
   void shouldAgreeWithTheHost(final String line) {
     random = new SplittableRandom(line.hashCode());
@@ -243,7 +475,7 @@ class IntegerHostTest {
       }
       case DIV, IDIV -> {
         if (random.nextBoolean()) {
-          gprs[Gpr.RDX] = random.nextInt(3) - 1;
+          gprs[Gpr.RDX] = random.nextInt(-1, 2);
         }
       }
       default -> {}
@@ -254,9 +486,7 @@ class IntegerHostTest {
     return switch (insn.mnemonic) {
       case SHLD, SHRD ->
           insn.operandSizes[0] == 2
-              && ((insn.operandKind[2] == Instruction.IMMEDIATE
-                          ? insn.immediate
-                          : gprs[Gpr.RCX])
+              && ((insn.operandKind[2] == Instruction.IMMEDIATE ? insn.immediate : gprs[Gpr.RCX])
                       & 31)
                   > 16;
       case BSWAP -> insn.operandSizes[0] == 2;
@@ -312,37 +542,37 @@ class IntegerHostTest {
     boolean wide = random.nextInt(3) == 0;
     int rex = 0;
     if (random.nextInt(2) == 0 || base >= 8 || indexed || wide) {
-      rex = 0x40 | random.nextInt(16) & 5;
+      rex = 0x40 | (random.nextInt(16) & 5);
     }
     final boolean memory =
         random.nextInt(2) == 0
             || line(parts, "m")
-            || parts[0].equals("0F") && parts[1].equals("C7");
+            || (parts[0].equals("0F") && parts[1].equals("C7"));
     if (rex != 0) {
       if (wide) {
         rex |= 8;
       }
       if (memory) {
-        rex = rex & ~3 | base >> 3 | (indexed ? 2 : 0);
+        rex = (rex & ~3) | base >> 3 | (indexed ? 2 : 0);
       }
       code[n++] = (byte) rex;
     }
-    final boolean mod = parts.length > 1 && !parts[parts.length - 1].matches("[bzv]{1}")
-        || Arrays.stream(parts).anyMatch(p -> p.matches("r|m|/\\d"));
+    final boolean mod =
+        (parts.length > 1 && !parts[parts.length - 1].matches("[bzv]{1}"))
+            || Arrays.stream(parts).anyMatch(p -> p.matches("r|m|/\\d"));
     while (at < parts.length && parts[at].matches("[0-9A-F]{2}")) {
       code[n++] = (byte) Integer.parseInt(parts[at++], 16);
     }
     if (mod && at < parts.length) {
       final String kind = parts[at++];
-      int reg =
-          kind.startsWith("/") ? kind.charAt(1) - '0' : random.nextInt(8);
+      int reg = kind.startsWith("/") ? kind.charAt(1) - '0' : random.nextInt(8);
       if (!kind.startsWith("/") && reg == 4 && (rex & 4) == 0) {
         reg = 1;
       }
       if (memory) {
         final int scale = random.nextInt(4);
         code[n++] = (byte) (0x80 | reg << 3 | 4);
-        code[n++] = (byte) (scale << 6 | (indexed ? 1 : 4) << 3 | base & 7);
+        code[n++] = (byte) (scale << 6 | (indexed ? 1 : 4) << 3 | (base & 7));
         final int displacement = random.nextInt(-64, 64);
         code[n++] = (byte) displacement;
         code[n++] = (byte) (displacement >> 8);
@@ -376,7 +606,7 @@ class IntegerHostTest {
           };
       final long value = randomValue();
       for (int i = 0; i < bytes; i++) {
-        code[n++] = (byte) (value >> 8 * i);
+        code[n++] = (byte) (value >> (8 * i));
       }
     }
     return Arrays.copyOf(code, n);

@@ -19,8 +19,27 @@ final class OracleCase {
   private static final int MARGIN = 64;
 
   private static final long[] EDGES = {
-    0, 1, 2, -1, -2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x1_0000, 0x7FFF_FFFFL,
-    0x8000_0000L, 0xFFFF_FFFFL, 0x1_0000_0000L, Long.MAX_VALUE, Long.MIN_VALUE, 0x0F, 0x10
+    0,
+    1,
+    2,
+    -1,
+    -2,
+    0x7F,
+    0x80,
+    0xFF,
+    0x100,
+    0x7FFF,
+    0x8000,
+    0xFFFF,
+    0x1_0000,
+    0x7FFF_FFFFL,
+    0x8000_0000L,
+    0xFFFF_FFFFL,
+    0x1_0000_0000L,
+    Long.MAX_VALUE,
+    Long.MIN_VALUE,
+    0x0F,
+    0x10
   };
 
   final RandomGenerator random;
@@ -42,8 +61,7 @@ final class OracleCase {
 
   private int reserved = 1 << Gpr.RSP;
 
-  OracleCase(
-      final RandomGenerator random, final long codeAddress, final long memoryAddress) {
+  OracleCase(final RandomGenerator random, final long codeAddress, final long memoryAddress) {
     this.random = random;
     this.memoryAddress = memoryAddress;
     a = new Assembler(8, codeAddress);
@@ -113,8 +131,7 @@ final class OracleCase {
 
   /** Memory by one of the ways of addressing, its registers set so that it lies in the buffer. */
   Memory memory(final int size, final int alignment) {
-    final int offset =
-        MARGIN + random.nextInt((MEMORY_BYTES - 2 * MARGIN) / alignment) * alignment;
+    final int offset = MARGIN + random.nextInt((MEMORY_BYTES - 2 * MARGIN) / alignment) * alignment;
     return memoryAt(size, Math.min(offset, (MEMORY_BYTES - MARGIN - size) / alignment * alignment));
   }
 

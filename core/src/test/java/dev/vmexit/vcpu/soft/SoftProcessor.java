@@ -51,8 +51,7 @@ final class SoftProcessor implements AutoCloseable {
     state = vcpu.state();
   }
 
-  private static void identity(
-      final long gva, final int access, final Translation.Result result) {
+  private static void identity(final long gva, final int access, final Translation.Result result) {
     result.outcome = Translation.Result.OK;
     result.gpa = gva;
     result.errorCode = 0;
@@ -64,11 +63,7 @@ final class SoftProcessor implements AutoCloseable {
 
   /** As {@link HostProcessor#run}; throws where the code does not come to its end. */
   long run(
-      final byte[] code,
-      final long[] gprs,
-      final long flags,
-      final byte[] fx,
-      final byte[] data) {
+      final byte[] code, final long[] gprs, final long flags, final byte[] fx, final byte[] data) {
     final byte[] withEnd = Arrays.copyOf(code, code.length + 1);
     withEnd[code.length] = (byte) HLT;
     memory.write(codeAddress, withEnd, 0, withEnd.length);
@@ -78,8 +73,7 @@ final class SoftProcessor implements AutoCloseable {
     }
     HostMemory.putLong(state + StateLayout.RIP, codeAddress);
     HostMemory.putLong(
-        state + StateLayout.RFLAGS,
-        (flags & (Flags.ARITHMETIC | Flags.DF)) | Flags.RESERVED_1);
+        state + StateLayout.RFLAGS, (flags & (Flags.ARITHMETIC | Flags.DF)) | Flags.RESERVED_1);
     system();
     loadFx(fx);
     vcpu.stateChanged();
@@ -111,17 +105,14 @@ final class SoftProcessor implements AutoCloseable {
             | ControlRegisters.CR0_PG);
     HostMemory.putLong(
         state + StateLayout.CR4,
-        ControlRegisters.CR4_PAE
-            | ControlRegisters.CR4_OSFXSR
-            | ControlRegisters.CR4_OSXMMEXCPT);
+        ControlRegisters.CR4_PAE | ControlRegisters.CR4_OSFXSR | ControlRegisters.CR4_OSXMMEXCPT);
     HostMemory.putLong(
         state + StateLayout.EFER, ControlRegisters.EFER_LME | ControlRegisters.EFER_LMA);
     for (int i = Seg.ES; i <= Seg.GS; i++) {
       final long at = state + StateLayout.segment(i);
       HostMemory.putLong(at + StateLayout.SEG_BASE, 0);
       HostMemory.putLong(at + StateLayout.SEG_LIMIT, 0xFFFF_FFFFL);
-      HostMemory.putInt(
-          at + StateLayout.SEG_RIGHTS, i == Seg.CS ? CODE_RIGHTS : DATA_RIGHTS);
+      HostMemory.putInt(at + StateLayout.SEG_RIGHTS, i == Seg.CS ? CODE_RIGHTS : DATA_RIGHTS);
       HostMemory.putInt(at + StateLayout.SEG_SELECTOR, i == Seg.CS ? 0x10 : 0x18);
     }
     // An event that nobody expects becomes a triple fault.

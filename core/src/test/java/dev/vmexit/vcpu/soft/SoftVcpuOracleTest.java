@@ -109,8 +109,7 @@ final class SoftVcpuOracleTest {
       String first = null;
       int wrong = 0;
       for (int attempt = 0; attempt < casesPerForm * 4 && done < casesPerForm; attempt++) {
-        final OracleCase next =
-            new OracleCase(random, host.codeAddress(), host.memoryAddress());
+        final OracleCase next = new OracleCase(random, host.codeAddress(), host.memoryAddress());
         if (!draw(form, next)) {
           continue;
         }
@@ -130,9 +129,7 @@ final class SoftVcpuOracleTest {
     }
     System.out.println("compared with the host: " + forms.size() + " forms, " + ran + " cases");
     assertEquals(
-        "",
-        String.join(
-            "\n", differences.subList(0, Math.min(MOST_REPORTED, differences.size()))));
+        "", String.join("\n", differences.subList(0, Math.min(MOST_REPORTED, differences.size()))));
   }
 
   private static boolean draw(final OracleForm form, final OracleCase into) {

@@ -11,8 +11,8 @@ import java.util.Locale;
 import java.util.function.Consumer;
 
 /**
- * SSE, SSE2 and MMX instructions. RCPPS, RCPSS, RSQRTPS and RSQRTSS are left out: the manual gives a
- * bound on their error only, and processors differ.
+ * SSE, SSE2 and MMX instructions. RCPPS, RCPSS, RSQRTPS and RSQRTSS are left out: the manual gives
+ * a bound on their error only, and processors differ.
  */
 final class SseForms {
   private static final int FX_CONTROL = 0;
@@ -132,14 +132,8 @@ final class SseForms {
   }
 
   private void sse(
-      final String name,
-      final int prefix,
-      final int opcode,
-      final int size,
-      final int alignment) {
-    add(
-        name,
-        c -> c.a.modrm(prefix, 0, 0x0F00 | opcode, xmm(c), xmmOrMemory(c, size, alignment)));
+      final String name, final int prefix, final int opcode, final int size, final int alignment) {
+    add(name, c -> c.a.modrm(prefix, 0, 0x0F00 | opcode, xmm(c), xmmOrMemory(c, size, alignment)));
   }
 
   private void floating() {
@@ -198,9 +192,7 @@ final class SseForms {
       final String suffix = prefix == 0xF3 ? "ss" : "sd";
       for (final int size : new int[] {4, 8}) {
         final int rex = size == 8 ? 8 : 0;
-        add(
-            "cvtsi2" + suffix + size * 8,
-            c -> c.a.modrm(prefix, rex, 0x0F2A, xmm(c), c.rm(size)));
+        add("cvtsi2" + suffix + size * 8, c -> c.a.modrm(prefix, rex, 0x0F2A, xmm(c), c.rm(size)));
         for (int i = 0; i < 2; i++) {
           final int opcode = 0x0F2C + i;
           add(
@@ -217,9 +209,7 @@ final class SseForms {
     }
     for (final int prefix : new int[] {0, 0x66}) {
       final String suffix = prefix == 0 ? "ps" : "pd";
-      add(
-          "cvtpi2" + suffix,
-          c -> c.a.modrm(prefix, 0, 0x0F2A, xmm(c), mmOrMemory(c, 8)));
+      add("cvtpi2" + suffix, c -> c.a.modrm(prefix, 0, 0x0F2A, xmm(c), mmOrMemory(c, 8)));
       for (int i = 0; i < 2; i++) {
         final int opcode = 0x0F2C + i;
         add(
@@ -250,31 +240,17 @@ final class SseForms {
           "movl 12 prefix " + prefix,
           c ->
               c.a.modrm(
-                  prefix,
-                  0,
-                  0x0F12,
-                  xmm(c),
-                  prefix == 0 && c.chance(2) ? xmm(c) : c.memory(8, 1)));
+                  prefix, 0, 0x0F12, xmm(c), prefix == 0 && c.chance(2) ? xmm(c) : c.memory(8, 1)));
       add(
           "movh 16 prefix " + prefix,
           c ->
               c.a.modrm(
-                  prefix,
-                  0,
-                  0x0F16,
-                  xmm(c),
-                  prefix == 0 && c.chance(2) ? xmm(c) : c.memory(8, 1)));
-      add(
-          "movl 13 prefix " + prefix,
-          c -> c.a.modrm(prefix, 0, 0x0F13, xmm(c), c.memory(8, 1)));
-      add(
-          "movh 17 prefix " + prefix,
-          c -> c.a.modrm(prefix, 0, 0x0F17, xmm(c), c.memory(8, 1)));
+                  prefix, 0, 0x0F16, xmm(c), prefix == 0 && c.chance(2) ? xmm(c) : c.memory(8, 1)));
+      add("movl 13 prefix " + prefix, c -> c.a.modrm(prefix, 0, 0x0F13, xmm(c), c.memory(8, 1)));
+      add("movh 17 prefix " + prefix, c -> c.a.modrm(prefix, 0, 0x0F17, xmm(c), c.memory(8, 1)));
       sse("mova 28 prefix " + prefix, prefix, 0x28);
       sse("mova 29 prefix " + prefix, prefix, 0x29);
-      add(
-          "movnt 2B prefix " + prefix,
-          c -> c.a.modrm(prefix, 0, 0x0F2B, xmm(c), c.memory(16, 16)));
+      add("movnt 2B prefix " + prefix, c -> c.a.modrm(prefix, 0, 0x0F2B, xmm(c), c.memory(16, 16)));
     }
     sse("movdqa load", 0x66, 0x6F);
     sse("movdqa store", 0x66, 0x7F);
@@ -385,9 +361,7 @@ final class SseForms {
                 c.below(256)));
     add(
         kind + " pextrw",
-        c ->
-            c.a.modrm(
-                prefix, 0, 0x0FC5, gpr(c, 4), size == 16 ? xmm(c) : mm(c), c.below(256)));
+        c -> c.a.modrm(prefix, 0, 0x0FC5, gpr(c, 4), size == 16 ? xmm(c) : mm(c), c.below(256)));
     add(
         kind + " pmovmskb",
         c -> c.a.modrm(prefix, 0, 0x0FD7, gpr(c, 4), size == 16 ? xmm(c) : mm(c)));
@@ -443,9 +417,7 @@ final class SseForms {
           c.a.ldmxcsr(c.memoryAt(4, offset));
         });
     add("stmxcsr", c -> c.a.stmxcsr(c.memory(4, 1)));
-    add(
-        "emms",
-        c -> c.a.db(0x0F, 0x77));
+    add("emms", c -> c.a.db(0x0F, 0x77));
     add(
         "fences",
         c -> {

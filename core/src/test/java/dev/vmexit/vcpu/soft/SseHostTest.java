@@ -106,6 +106,9 @@ final class SseHostTest {
     final List<Mnemonic> seen = new ArrayList<>();
     for (final int prefix : MANDATORY) {
       for (int opcode = 0; opcode < 0x300; opcode++) {
+        if (opcode == 0x38 || opcode == 0x3A) {
+          continue; // the escapes to the other two maps
+        }
         final int[] bytes =
             switch (opcode >> 8) {
               case 0 -> new int[] {opcode};
@@ -135,7 +138,7 @@ final class SseHostTest {
         }
       }
     }
-    assertTrue(seen.size() > 160, "only " + seen.size() + " instructions were reached");
+    assertTrue(seen.size() > 190, "only " + seen.size() + " instructions were reached");
     assertTrue(
         differences.isEmpty(),
         () -> differences.size() + " differences:\n" + String.join("\n", differences));

@@ -101,14 +101,8 @@ final class X87Forms {
       final int extension = i;
       final boolean compare = i == 2 || i == 3;
       final int undefined = compare ? 0 : NOT_C1;
-      add(
-          names[i] + " m32",
-          undefined,
-          c -> c.a.modrmExtended(0, 0xD8, extension, memory(c, 4)));
-      add(
-          names[i] + " m64",
-          undefined,
-          c -> c.a.modrmExtended(0, 0xDC, extension, memory(c, 8)));
+      add(names[i] + " m32", undefined, c -> c.a.modrmExtended(0, 0xD8, extension, memory(c, 4)));
+      add(names[i] + " m64", undefined, c -> c.a.modrmExtended(0, 0xDC, extension, memory(c, 8)));
       add(
           names[i].replace("f", "fi") + " m32",
           undefined,
@@ -126,10 +120,7 @@ final class X87Forms {
             names[i] + " sti,st",
             undefined,
             c -> opcode(c, 0xDC, 0xC0 | extension << 3 | c.below(8)));
-        add(
-            names[i] + "p",
-            undefined,
-            c -> opcode(c, 0xDE, 0xC0 | extension << 3 | c.below(8)));
+        add(names[i] + "p", undefined, c -> opcode(c, 0xDE, 0xC0 | extension << 3 | c.below(8)));
       }
     }
   }

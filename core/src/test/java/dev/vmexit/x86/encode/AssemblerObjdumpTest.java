@@ -97,7 +97,8 @@ final class AssemblerObjdumpTest {
   }
 
   private void binaryForms(final int codeSize) {
-    final List<String> names = List.of("add", "or", "adc", "sbb", "and", "sub", "xor", "cmp", "mov");
+    final List<String> names =
+        List.of("add", "or", "adc", "sbb", "and", "sub", "xor", "cmp", "mov");
     int turn = 0;
     for (final String name : names) {
       for (final int size : sizes(codeSize)) {
@@ -233,8 +234,7 @@ final class AssemblerObjdumpTest {
 
   private void shiftForms(final int codeSize) {
     for (final int size : sizes(codeSize)) {
-      for (final Operand o :
-          List.of(Register.gpr(2, size), memories(codeSize).get(1).as(size))) {
+      for (final Operand o : List.of(Register.gpr(2, size), memories(codeSize).get(1).as(size))) {
         add(codeSize, a -> a.rol(o, 1), "rol", o, "1");
         add(codeSize, a -> a.ror(o, 3), "ror", o, "0x3");
         add(codeSize, a -> a.rcl(o, 4), "rcl", o, "0x4");
@@ -260,8 +260,7 @@ final class AssemblerObjdumpTest {
       if (size == 1) {
         continue;
       }
-      for (final Operand o :
-          List.of(Register.gpr(1, size), memories(codeSize).get(2).as(size))) {
+      for (final Operand o : List.of(Register.gpr(1, size), memories(codeSize).get(2).as(size))) {
         final Register bit = Register.gpr(6, size);
         add(codeSize, a -> a.bt(o, bit), "bt", o, text(bit));
         add(codeSize, a -> a.bts(o, bit), "bts", o, text(bit));
@@ -384,7 +383,10 @@ final class AssemblerObjdumpTest {
     add(codeSize, a -> a.cmpxchg8b(place), "cmpxchg8b QWORD PTR " + text);
     add(codeSize, a -> a.lar(Register.ECX, place.asWord()), "lar ecx," + word);
     if (codeSize == 8) {
-      add(8, a -> a.cmpxchg16b(place), "cmpxchg16b XMMWORD PTR " + text + "|cmpxchg16b OWORD PTR " + text);
+      add(
+          8,
+          a -> a.cmpxchg16b(place),
+          "cmpxchg16b XMMWORD PTR " + text + "|cmpxchg16b OWORD PTR " + text);
       add(8, Assembler::swapgs, "swapgs");
       add(8, Assembler::sysretq, "rex.W sysret|sysretq");
       add(8, Assembler::sysexitq, "rex.W sysexit|sysexitq");
@@ -402,7 +404,11 @@ final class AssemblerObjdumpTest {
 
   private static String table(final String name, final String text) {
     return String.join(
-        "|", name + " " + text, name + "w " + text, name + "d " + text, name + " tbyte ptr " + text);
+        "|",
+        name + " " + text,
+        name + "w " + text,
+        name + "d " + text,
+        name + " tbyte ptr " + text);
   }
 
   private void stringAndPortForms(final int codeSize) {
@@ -525,8 +531,14 @@ final class AssemblerObjdumpTest {
     add(codeSize, a -> a.jmpFar(memory.as(6)), "jmp FWORD PTR " + text);
     add(codeSize, a -> a.callFar(memory.as(6)), "call FWORD PTR " + text);
     if (codeSize == 8) {
-      add(8, a -> a.jmpFar(memory.as(10)), "rex.WB jmp FWORD PTR " + text + "|rex.WB jmp TBYTE PTR " + text);
-      add(8, a -> a.callFar(memory.as(10)), "rex.WB call FWORD PTR " + text + "|rex.WB call TBYTE PTR " + text);
+      add(
+          8,
+          a -> a.jmpFar(memory.as(10)),
+          "rex.WB jmp FWORD PTR " + text + "|rex.WB jmp TBYTE PTR " + text);
+      add(
+          8,
+          a -> a.callFar(memory.as(10)),
+          "rex.WB call FWORD PTR " + text + "|rex.WB call TBYTE PTR " + text);
       add(8, Assembler::iretq, "iretq");
       add(8, Assembler::iretd, "iret|iretd");
       add(8, a -> a.retf(8), "rex.W retf|retfq");
@@ -725,7 +737,8 @@ final class AssemblerObjdumpTest {
             && (memory.base().number() & 7) == 5
             && (memory.base().size() != 2 || memory.index() == null);
     if (displacement != 0 || needed) {
-      text.append(displacement < 0 ? "-0x" : "+0x").append(Long.toHexString(Math.abs(displacement)));
+      text.append(displacement < 0 ? "-0x" : "+0x")
+          .append(Long.toHexString(Math.abs(displacement)));
     }
     return text.append(']').toString();
   }
@@ -748,7 +761,10 @@ final class AssemblerObjdumpTest {
   // ---- cases ----
 
   private void add(
-      final int codeSize, final Consumer<Assembler> form, final String name, final Operand operand) {
+      final int codeSize,
+      final Consumer<Assembler> form,
+      final String name,
+      final Operand operand) {
     add(codeSize, form, name + " " + text(operand));
   }
 

@@ -47,9 +47,7 @@ final class AssemblerTest {
     assertBytes(
         "67668b0408", 2, a -> a.mov(Register.EAX, Memory.at(Register.EAX, Register.ECX, 1, 0)));
     assertBytes(
-        "65488b042500000000",
-        8,
-        a -> a.mov(Register.RAX, Memory.absolute(0).in(Register.GS)));
+        "65488b042500000000", 8, a -> a.mov(Register.RAX, Memory.absolute(0).in(Register.GS)));
     assertBytes("678b00", 8, a -> a.mov(Register.EAX, Memory.at(Register.EAX)));
     assertBytes("0f20c0", 8, a -> a.mov(Register.RAX, Register.CR0));
     assertBytes("440f22c0", 8, a -> a.mov(Register.CR8, Register.RAX));
@@ -163,8 +161,7 @@ final class AssemblerTest {
     final Assembler behind = new Assembler(8, 0x1000);
     behind.dd(1, 2);
     behind.org(0x1004);
-    final String message =
-        assertThrows(IllegalStateException.class, behind::assemble).getMessage();
+    final String message = assertThrows(IllegalStateException.class, behind::assemble).getMessage();
     assertTrue(message.contains("0x1004") && message.contains("0x1008"), message);
   }
 
@@ -215,10 +212,8 @@ final class AssemblerTest {
     assertTrue(refused(8, a -> a.mov(Register.CR0, Register.EAX)).contains("8 bytes"));
     assertTrue(refused(8, a -> a.pop(Register.CS)).contains("cs"));
     assertTrue(refused(8, a -> a.bind(new Assembler(8, 0).label())).contains("another"));
-    assertThrows(
-        IllegalArgumentException.class, () -> Memory.at(Register.RAX, Register.RSP, 1, 0));
-    assertThrows(
-        IllegalArgumentException.class, () -> Memory.at(Register.RAX, Register.ECX, 1, 0));
+    assertThrows(IllegalArgumentException.class, () -> Memory.at(Register.RAX, Register.RSP, 1, 0));
+    assertThrows(IllegalArgumentException.class, () -> Memory.at(Register.RAX, Register.ECX, 1, 0));
     assertThrows(IllegalArgumentException.class, () -> Memory.at(Register.AL));
     assertThrows(IllegalArgumentException.class, () -> Memory.indexed(Register.RAX, 3, 0));
   }

@@ -6,8 +6,8 @@ import dev.vmexit.vcpu.soft.SoftCpu;
 import dev.vmexit.x86.decode.Instruction;
 
 /**
- * ADD, a class per operand form and size: each leads straight to {@link Alu#add}, which the compiler
- * folds into it.
+ * ADD, a class per operand form and size: each leads straight to {@link Alu#add}, which the
+ * compiler folds into it.
  */
 final class AddForms {
   private AddForms() {}
@@ -141,7 +141,8 @@ final class AddForms {
       final long linear = writeAddress(cpu, 1);
       final long host = cpu.hostWrite(linear, 1);
       if (host != 0) {
-        HostMemory.putByte(host, (int) Alu.add(cpu, HostMemory.getByte(host), cpu.reg8(src), Alu.B8));
+        HostMemory.putByte(
+            host, (int) Alu.add(cpu, HostMemory.getByte(host), cpu.reg8(src), Alu.B8));
       } else {
         Rmw.slow(cpu, Rmw.ADD, linear, 1, cpu.reg8(src));
       }
@@ -158,7 +159,8 @@ final class AddForms {
       final long linear = writeAddress(cpu, 2);
       final long host = cpu.hostWrite(linear, 2);
       if (host != 0) {
-        HostMemory.putShort(host, (int) Alu.add(cpu, HostMemory.getShort(host), cpu.reg16(src), Alu.B16));
+        HostMemory.putShort(
+            host, (int) Alu.add(cpu, HostMemory.getShort(host), cpu.reg16(src), Alu.B16));
       } else {
         Rmw.slow(cpu, Rmw.ADD, linear, 2, cpu.reg16(src));
       }
@@ -175,7 +177,8 @@ final class AddForms {
       final long linear = writeAddress(cpu, 4);
       final long host = cpu.hostWrite(linear, 4);
       if (host != 0) {
-        HostMemory.putInt(host, (int) Alu.add(cpu, HostMemory.getInt(host), cpu.reg32(src), Alu.B32));
+        HostMemory.putInt(
+            host, (int) Alu.add(cpu, HostMemory.getInt(host), cpu.reg32(src), Alu.B32));
       } else {
         Rmw.slow(cpu, Rmw.ADD, linear, 4, cpu.reg32(src));
       }

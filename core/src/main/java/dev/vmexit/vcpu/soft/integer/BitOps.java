@@ -88,7 +88,9 @@ final class BitOps {
     @Override
     public void execute(final SoftCpu cpu) {
       final long number =
-          src < 0 ? imm & (8 * size - 1) : Registers.signExtend(Registers.read(cpu, src, size), size);
+          src < 0
+              ? imm & (8 * size - 1)
+              : Registers.signExtend(Registers.read(cpu, src, size), size);
       final long bits = 8L * size;
       final long delta = Math.floorDiv(number, bits) * size;
       final long bit = 1L << (number & (bits - 1));
@@ -135,8 +137,7 @@ final class BitOps {
           // All flags but ZF are clear: PF of a zero result is turned round.
           cpu.setFlags(count == 0 ? 0 : 1, 0, count == 0 ? 4 : 0);
         }
-        case LEADING ->
-            counted(cpu, value, Long.numberOfLeadingZeros(value) - (64 - 8 * size));
+        case LEADING -> counted(cpu, value, Long.numberOfLeadingZeros(value) - (64 - 8 * size));
         default -> counted(cpu, value, Math.min(Long.numberOfTrailingZeros(value), 8 * size));
       }
     }

@@ -5,8 +5,8 @@ import dev.vmexit.vcpu.soft.SoftCpu;
 import dev.vmexit.x86.decode.Instruction;
 
 /**
- * CMP, a class per operand form and size: each leads straight to {@link Alu#cmp}, which the compiler
- * folds into it.
+ * CMP, a class per operand form and size: each leads straight to {@link Alu#cmp}, which the
+ * compiler folds into it.
  */
 final class CmpForms {
   private CmpForms() {}

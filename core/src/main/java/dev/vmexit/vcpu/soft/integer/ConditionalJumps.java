@@ -3,14 +3,13 @@ package dev.vmexit.vcpu.soft.integer;
 import dev.vmexit.vcpu.soft.Op;
 import dev.vmexit.vcpu.soft.SoftCpu;
 import dev.vmexit.x86.decode.Instruction;
-import dev.vmexit.x86.decode.Mnemonic;
 
 /** Jcc: a class per condition, so that each tests just the flags it needs. */
 final class ConditionalJumps {
   private ConditionalJumps() {}
 
   static Op bind(final Instruction insn) {
-    return switch (Conditions.code(insn, Mnemonic.JO)) {
+    return switch (insn.condition()) {
       case 0 -> new Jo(insn);
       case 1 -> new Jno(insn);
       case 2 -> new Jb(insn);

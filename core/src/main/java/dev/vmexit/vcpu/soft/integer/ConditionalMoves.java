@@ -3,7 +3,6 @@ package dev.vmexit.vcpu.soft.integer;
 import dev.vmexit.vcpu.soft.Op;
 import dev.vmexit.vcpu.soft.SoftCpu;
 import dev.vmexit.x86.decode.Instruction;
-import dev.vmexit.x86.decode.Mnemonic;
 
 /**
  * CMOVcc: a class per condition for 32- and 64-bit registers, one for all else.
@@ -23,7 +22,7 @@ final class ConditionalMoves {
   }
 
   private static Op bind32(final Instruction insn) {
-    return switch (Conditions.code(insn, Mnemonic.CMOVO)) {
+    return switch (insn.condition()) {
       case 0 -> new O32(insn);
       case 1 -> new No32(insn);
       case 2 -> new B32(insn);
@@ -44,7 +43,7 @@ final class ConditionalMoves {
   }
 
   private static Op bind64(final Instruction insn) {
-    return switch (Conditions.code(insn, Mnemonic.CMOVO)) {
+    return switch (insn.condition()) {
       case 0 -> new O64(insn);
       case 1 -> new No64(insn);
       case 2 -> new B64(insn);
@@ -74,7 +73,7 @@ final class ConditionalMoves {
 
     General(final Instruction insn) {
       super(insn);
-      condition = Conditions.code(insn, Mnemonic.CMOVO);
+      condition = insn.condition();
       size = insn.operandSizes[0];
       dst = Forms.register(insn, 0);
       src = Forms.isMemory(insn, 1) ? -1 : Forms.register(insn, 1);

@@ -3,7 +3,6 @@ package dev.vmexit.vcpu.soft.integer;
 import dev.vmexit.vcpu.soft.Op;
 import dev.vmexit.vcpu.soft.SoftCpu;
 import dev.vmexit.x86.decode.Instruction;
-import dev.vmexit.x86.decode.Mnemonic;
 
 /** SETcc: a class per condition for registers, one for memory. */
 final class ConditionalSets {
@@ -13,7 +12,7 @@ final class ConditionalSets {
     if (Forms.isMemory(insn, 0)) {
       return new SetMemory(insn);
     }
-    return switch (Conditions.code(insn, Mnemonic.SETO)) {
+    return switch (insn.condition()) {
       case 0 -> new SetO(insn);
       case 1 -> new SetNo(insn);
       case 2 -> new SetB(insn);
@@ -38,7 +37,7 @@ final class ConditionalSets {
 
     SetMemory(final Instruction insn) {
       super(insn);
-      condition = Conditions.code(insn, Mnemonic.SETO);
+      condition = insn.condition();
     }
 
     @Override

@@ -3,8 +3,6 @@ package dev.vmexit.vcpu.soft.integer;
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.soft.SoftCpu;
-import dev.vmexit.x86.decode.Instruction;
-import dev.vmexit.x86.decode.Mnemonic;
 
 /**
  * Condition codes (SDM Vol. 1, appendix B), each testing no more of the lazy flags than it needs.
@@ -12,11 +10,6 @@ import dev.vmexit.x86.decode.Mnemonic;
  */
 final class Conditions {
   private Conditions() {}
-
-  /** Condition code 0 to 15 of a Jcc, SETcc or CMOVcc whose family begins with {@code first}. */
-  static int code(final Instruction insn, final Mnemonic first) {
-    return insn.mnemonic.ordinal() - first.ordinal();
-  }
 
   /** O: OF. */
   static boolean overflow(final SoftCpu cpu) {

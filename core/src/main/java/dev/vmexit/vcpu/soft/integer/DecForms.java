@@ -6,8 +6,8 @@ import dev.vmexit.vcpu.soft.SoftCpu;
 import dev.vmexit.x86.decode.Instruction;
 
 /**
- * DEC, a class per operand form and size: each leads straight to {@link Alu#dec}, which the compiler
- * folds into it.
+ * DEC, a class per operand form and size: each leads straight to {@link Alu#dec}, which the
+ * compiler folds into it.
  */
 final class DecForms {
   private DecForms() {}

@@ -9,8 +9,8 @@ import dev.vmexit.x86.Vector;
 import dev.vmexit.x86.decode.Instruction;
 
 /**
- * Decimal adjustments, valid outside 64-bit mode (SDM Vol. 2, AAA to DAS). Flags that the SDM leaves
- * undefined are as on Zen 4.
+ * Decimal adjustments, valid outside 64-bit mode (SDM Vol. 2, AAA to DAS). Flags that the SDM
+ * leaves undefined are as on Zen 4.
  */
 final class DecimalOps {
   private static final int AL = StateLayout.gpr8(Gpr.RAX);
@@ -52,8 +52,7 @@ final class DecimalOps {
       }
       cpu.reg8(AL, al);
       final int change = (al - old) * sign;
-      final boolean overflow =
-          ((old ^ al) & (sign > 0 ? change ^ al : change ^ old) & 0x80) != 0;
+      final boolean overflow = ((old ^ al) & (sign > 0 ? change ^ al : change ^ old) & 0x80) != 0;
       cpu.setArithmeticFlags(
           resultFlags(al)
               | (adjust ? Flags.AF : 0)
@@ -99,7 +98,7 @@ final class DecimalOps {
         throw cpu.raise(Vector.DE);
       }
       final int al = cpu.reg8(AL);
-      cpu.reg16(AX, al / base << 8 | al % base);
+      cpu.reg16(AX, (al / base) << 8 | al % base);
       cpu.setArithmeticFlags(resultFlags(al % base));
     }
   }

@@ -54,7 +54,7 @@ final class DivideOps {
 
     final void write(final SoftCpu cpu, final long quotient, final long remainder) {
       if (size == 1) {
-        cpu.reg16(RAX, (int) (quotient & 0xFF | remainder << 8));
+        cpu.reg16(RAX, (int) ((quotient & 0xFF) | remainder << 8));
       } else {
         Registers.write(cpu, RAX, size, quotient);
         Registers.write(cpu, RDX, size, remainder);
@@ -167,8 +167,7 @@ final class DivideOps {
     final long divisorLow = divisor & LOW_32;
     long digit = Long.divideUnsigned(rest, divisorHigh);
     long left = rest - digit * divisorHigh;
-    while (digit > LOW_32
-        || Long.compareUnsigned(digit * divisorLow, left << 32 | next) > 0) {
+    while (digit > LOW_32 || Long.compareUnsigned(digit * divisorLow, left << 32 | next) > 0) {
       digit--;
       left += divisorHigh;
       if (left > LOW_32) {

@@ -192,7 +192,7 @@ final class ExchangeOps {
     }
 
     private static long join(final int high, final int low) {
-      return (long) high << 32 | low & 0xFFFF_FFFFL;
+      return (long) high << 32 | (low & 0xFFFF_FFFFL);
     }
   }
 

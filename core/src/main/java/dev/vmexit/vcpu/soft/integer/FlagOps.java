@@ -63,7 +63,7 @@ final class FlagOps {
     @Override
     public void execute(final SoftCpu cpu) {
       HostMemory.putLong(
-          cpu.state + StateLayout.RFLAGS, cpu.systemFlags() & ~(long) Flags.DF | flag);
+          cpu.state + StateLayout.RFLAGS, (cpu.systemFlags() & ~(long) Flags.DF) | flag);
     }
   }
 
@@ -74,7 +74,7 @@ final class FlagOps {
 
     @Override
     public void execute(final SoftCpu cpu) {
-      cpu.reg8(AH, cpu.arithmeticFlags() & LOW_FLAGS | Flags.RESERVED_1);
+      cpu.reg8(AH, (cpu.arithmeticFlags() & LOW_FLAGS) | Flags.RESERVED_1);
     }
   }
 
@@ -85,7 +85,7 @@ final class FlagOps {
 
     @Override
     public void execute(final SoftCpu cpu) {
-      cpu.setArithmeticFlags(cpu.arithmeticFlags() & Flags.OF | cpu.reg8(AH) & LOW_FLAGS);
+      cpu.setArithmeticFlags((cpu.arithmeticFlags() & Flags.OF) | (cpu.reg8(AH) & LOW_FLAGS));
     }
   }
 

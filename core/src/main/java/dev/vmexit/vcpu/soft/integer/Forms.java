@@ -68,9 +68,7 @@ final class Forms {
   /** Offset in the vCPU state of an operand that is a general register. */
   static int register(final Instruction insn, final int operand) {
     final int register = insn.operandRegister[operand];
-    return insn.operandSizes[operand] == 1
-        ? StateLayout.gpr8(register)
-        : StateLayout.gpr(register);
+    return insn.operandSizes[operand] == 1 ? StateLayout.gpr8(register) : StateLayout.gpr(register);
   }
 
   static boolean isMemory(final Instruction insn, final int operand) {

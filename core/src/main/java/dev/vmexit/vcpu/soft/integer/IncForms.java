@@ -6,8 +6,8 @@ import dev.vmexit.vcpu.soft.SoftCpu;
 import dev.vmexit.x86.decode.Instruction;
 
 /**
- * INC, a class per operand form and size: each leads straight to {@link Alu#inc}, which the compiler
- * folds into it.
+ * INC, a class per operand form and size: each leads straight to {@link Alu#inc}, which the
+ * compiler folds into it.
  */
 final class IncForms {
   private IncForms() {}

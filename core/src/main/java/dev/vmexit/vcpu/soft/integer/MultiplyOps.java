@@ -43,8 +43,7 @@ final class MultiplyOps {
 
   /** Sets CF and OF alike. */
   private static void overflow(final SoftCpu cpu, final boolean significant) {
-    HostMemory.putLong(
-        cpu.state + StateLayout.FLAG_CARRIES, significant ? Long.MIN_VALUE : 0);
+    HostMemory.putLong(cpu.state + StateLayout.FLAG_CARRIES, significant ? Long.MIN_VALUE : 0);
   }
 
   static int signed32(final SoftCpu cpu, final long a, final long b) {
@@ -227,16 +226,14 @@ final class MultiplyOps {
     private void multiply(final SoftCpu cpu, final long b) {
       final long a = Registers.read(cpu, RAX, size);
       // Both are zero-extended and at most 32 bits: no product overflows 64 bits.
-      final long r =
-          signed ? Registers.signExtend(a, size) * Registers.signExtend(b, size) : a * b;
+      final long r = signed ? Registers.signExtend(a, size) * Registers.signExtend(b, size) : a * b;
       if (size == 1) {
         cpu.reg16(RAX, (int) r);
       } else {
         Registers.write(cpu, RAX, size, r);
         Registers.write(cpu, RDX, size, r >> (8 * size));
       }
-      overflow(
-          cpu, signed ? r != Registers.signExtend(r, size) : r >>> (8 * size) != 0);
+      overflow(cpu, signed ? r != Registers.signExtend(r, size) : r >>> (8 * size) != 0);
     }
   }
 }

@@ -6,8 +6,8 @@ import dev.vmexit.vcpu.soft.SoftCpu;
 import dev.vmexit.x86.decode.Instruction;
 
 /**
- * NEG, a class per operand form and size: each leads straight to {@link Alu#neg}, which the compiler
- * folds into it.
+ * NEG, a class per operand form and size: each leads straight to {@link Alu#neg}, which the
+ * compiler folds into it.
  */
 final class NegForms {
   private NegForms() {}

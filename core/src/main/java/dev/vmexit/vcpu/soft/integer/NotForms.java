@@ -5,9 +5,7 @@ import dev.vmexit.vcpu.soft.Op;
 import dev.vmexit.vcpu.soft.SoftCpu;
 import dev.vmexit.x86.decode.Instruction;
 
-/**
- * NOT, a class per operand form and size: no flag changes.
- */
+/** NOT, a class per operand form and size: no flag changes. */
 final class NotForms {
   private NotForms() {}
 

@@ -141,7 +141,8 @@ final class OrForms {
       final long linear = writeAddress(cpu, 1);
       final long host = cpu.hostWrite(linear, 1);
       if (host != 0) {
-        HostMemory.putByte(host, (int) Alu.or(cpu, HostMemory.getByte(host), cpu.reg8(src), Alu.B8));
+        HostMemory.putByte(
+            host, (int) Alu.or(cpu, HostMemory.getByte(host), cpu.reg8(src), Alu.B8));
       } else {
         Rmw.slow(cpu, Rmw.OR, linear, 1, cpu.reg8(src));
       }
@@ -158,7 +159,8 @@ final class OrForms {
       final long linear = writeAddress(cpu, 2);
       final long host = cpu.hostWrite(linear, 2);
       if (host != 0) {
-        HostMemory.putShort(host, (int) Alu.or(cpu, HostMemory.getShort(host), cpu.reg16(src), Alu.B16));
+        HostMemory.putShort(
+            host, (int) Alu.or(cpu, HostMemory.getShort(host), cpu.reg16(src), Alu.B16));
       } else {
         Rmw.slow(cpu, Rmw.OR, linear, 2, cpu.reg16(src));
       }
@@ -175,7 +177,8 @@ final class OrForms {
       final long linear = writeAddress(cpu, 4);
       final long host = cpu.hostWrite(linear, 4);
       if (host != 0) {
-        HostMemory.putInt(host, (int) Alu.or(cpu, HostMemory.getInt(host), cpu.reg32(src), Alu.B32));
+        HostMemory.putInt(
+            host, (int) Alu.or(cpu, HostMemory.getInt(host), cpu.reg32(src), Alu.B32));
       } else {
         Rmw.slow(cpu, Rmw.OR, linear, 4, cpu.reg32(src));
       }

@@ -21,37 +21,36 @@ final class ShiftForms {
     if (Forms.isMemory(insn, 0)) {
       return new OfMemory(insn, operation);
     }
-    if (insn.operandSizes[0] >= 4) {
-      final boolean wide = insn.operandSizes[0] == 8;
-      if (!isImmediate(insn, 1)) {
-        switch (operation) {
-          case Shifts.SHL:
-            return wide ? new ShlCl64(insn) : new ShlCl32(insn);
-          case Shifts.SHR:
-            return wide ? new ShrCl64(insn) : new ShrCl32(insn);
-          case Shifts.SAR:
-            return wide ? new SarCl64(insn) : new SarCl32(insn);
-          default:
-            break;
-        }
-      } else if (immediateCount(insn) != 0) {
-        switch (operation) {
-          case Shifts.SHL:
-            return wide ? new Shl64(insn) : new Shl32(insn);
-          case Shifts.SHR:
-            return wide ? new Shr64(insn) : new Shr32(insn);
-          case Shifts.SAR:
-            return wide ? new Sar64(insn) : new Sar32(insn);
-          case Shifts.ROL:
-            return wide ? new Rol64(insn) : new Rol32(insn);
-          case Shifts.ROR:
-            return wide ? new Ror64(insn) : new Ror32(insn);
-          default:
-            break;
-        }
-      }
+    if (insn.operandSizes[0] < 4) {
+      return new OfRegister(insn, operation);
     }
-    return new OfRegister(insn, operation);
+    final boolean wide = insn.operandSizes[0] == 8;
+    return isImmediate(insn, 1)
+        ? bindImmediate(insn, operation, wide)
+        : bindCounter(insn, operation, wide);
+  }
+
+  private static Op bindImmediate(final Instruction insn, final int operation, final boolean wide) {
+    if (immediateCount(insn) == 0) {
+      return new OfRegister(insn, operation);
+    }
+    return switch (operation) {
+      case Shifts.SHL -> wide ? new Shl64(insn) : new Shl32(insn);
+      case Shifts.SHR -> wide ? new Shr64(insn) : new Shr32(insn);
+      case Shifts.SAR -> wide ? new Sar64(insn) : new Sar32(insn);
+      case Shifts.ROL -> wide ? new Rol64(insn) : new Rol32(insn);
+      case Shifts.ROR -> wide ? new Ror64(insn) : new Ror32(insn);
+      default -> new OfRegister(insn, operation);
+    };
+  }
+
+  private static Op bindCounter(final Instruction insn, final int operation, final boolean wide) {
+    return switch (operation) {
+      case Shifts.SHL -> wide ? new ShlCl64(insn) : new ShlCl32(insn);
+      case Shifts.SHR -> wide ? new ShrCl64(insn) : new ShrCl32(insn);
+      case Shifts.SAR -> wide ? new SarCl64(insn) : new SarCl32(insn);
+      default -> new OfRegister(insn, operation);
+    };
   }
 
   /** Binds SHLD or SHRD. */

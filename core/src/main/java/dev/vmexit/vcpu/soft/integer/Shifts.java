@@ -10,8 +10,8 @@ import dev.vmexit.x86.Flags;
  *
  * <p>Counts come masked to 5 or 6 bits; 0 must have been dealt with by the caller, as it changes no
  * flag. {@code shift} is the operand size as {@link Alu} has it. Results carry garbage above the
- * operand size. Where the SDM leaves flags undefined, they are what AMD's Zen 4 gives: OF by the same
- * formula for all counts, AF set by shifts.
+ * operand size. Where the SDM leaves flags undefined, they are what AMD's Zen 4 gives: OF by the
+ * same formula for all counts, AF set by shifts.
  */
 final class Shifts {
   static final int ROL = 0;
@@ -104,7 +104,7 @@ final class Shifts {
     } else {
       // The ring is CF above the operand: bits + 1 long. The part below CF takes two steps, as a
       // shift by 64 would be one by 0.
-      r = value << n - 1 << 1 | carryIn << (n - 1) | value >>> (bits - n) >>> 1;
+      r = value << (n - 1) << 1 | carryIn << (n - 1) | value >>> (bits - n) >>> 1;
       carryOut = (value >>> (bits - n) & 1) != 0;
     }
     rotateFlags(cpu, carryOut, ((r << shift) < 0) != carryOut);
@@ -122,7 +122,7 @@ final class Shifts {
       r = value;
       carryOut = carryIn != 0;
     } else {
-      r = value >>> n - 1 >>> 1 | carryIn << (bits - n) | value << (bits - n) << 1;
+      r = value >>> (n - 1) >>> 1 | carryIn << (bits - n) | value << (bits - n) << 1;
       carryOut = (value >>> (n - 1) & 1) != 0;
     }
     final long top = r << shift;
@@ -139,7 +139,7 @@ final class Shifts {
     }
     final long low = zeroExtend(b, shift);
     final long carries = (a << shift) << (count - 1);
-    final long r = a << count - 1 << 1 | low >>> (bits - count);
+    final long r = a << (count - 1) << 1 | low >>> (bits - count);
     final boolean carry = carries < 0;
     final long result = (r << shift) >> shift;
     final boolean overflow = count == bits ? carry : (result < 0) != carry;
@@ -173,7 +173,7 @@ final class Shifts {
   }
 
   private static int twice(final long b) {
-    return (int) b << 16 | (int) b & 0xFFFF;
+    return (int) b << 16 | ((int) b & 0xFFFF);
   }
 
   /** RCL and RCR go round in 9, 17, 33 or 65 bits; counts of 32 and 64 bits never reach that. */
@@ -193,7 +193,6 @@ final class Shifts {
 
   /** Rotates change CF and OF alone. */
   private static void rotateFlags(final SoftCpu cpu, final boolean carry, final boolean overflow) {
-    HostMemory.putLong(
-        cpu.state + StateLayout.FLAG_CARRIES, carries(carry ? 1 : 0, overflow));
+    HostMemory.putLong(cpu.state + StateLayout.FLAG_CARRIES, carries(carry ? 1 : 0, overflow));
   }
 }

@@ -6,8 +6,8 @@ import dev.vmexit.vcpu.soft.SoftCpu;
 import dev.vmexit.x86.Gpr;
 
 /**
- * The stack in 64-bit mode with 8-byte operands, where no segment is checked: mapped memory at once,
- * everything else (misses, non-canonical addresses with their #SS) by the vCPU.
+ * The stack in 64-bit mode with 8-byte operands, where no segment is checked: mapped memory at
+ * once, everything else (misses, non-canonical addresses with their #SS) by the vCPU.
  */
 final class Stack {
   private static final int RSP = StateLayout.gpr(Gpr.RSP);

@@ -179,13 +179,13 @@ final class StackOps {
     @Override
     public void execute(final SoftCpu cpu) {
       for (int i = 1; i <= 8; i++) {
-        cpu.probeWrite(cpu.stackAddress(-i * size, size, true), size);
+        cpu.probeWrite(cpu.stackAddress(-(long) i * size, size, true), size);
       }
       for (int i = 1; i <= 8; i++) {
         final long value = cpu.reg64(StateLayout.gpr(i - 1));
-        cpu.store(cpu.stackAddress(-i * size, size, true), size, value);
+        cpu.store(cpu.stackAddress(-(long) i * size, size, true), size, value);
       }
-      cpu.addStackPointer(-8 * size);
+      cpu.addStackPointer(-8L * size);
     }
   }
 
@@ -201,16 +201,16 @@ final class StackOps {
     @Override
     public void execute(final SoftCpu cpu) {
       for (int i = 0; i < 8; i++) {
-        cpu.probeRead(cpu.stackAddress(i * size, size, false), size);
+        cpu.probeRead(cpu.stackAddress((long) i * size, size, false), size);
       }
       for (int i = 0; i < 8; i++) {
         final int register = Gpr.RDI - i;
         if (register != Gpr.RSP) {
-          final long value = cpu.load(cpu.stackAddress(i * size, size, false), size);
+          final long value = cpu.load(cpu.stackAddress((long) i * size, size, false), size);
           Registers.write(cpu, StateLayout.gpr(register), size, value);
         }
       }
-      cpu.addStackPointer(8 * size);
+      cpu.addStackPointer(8L * size);
     }
   }
 
@@ -274,8 +274,7 @@ final class StackOps {
 
       cpu.store(cpu.stackAddress(-size, size, true), size, bp);
       for (int i = 1; i < level; i++) {
-        final long pointer =
-            cpu.load(cpu.stackAddress(outer - (long) i * size, size, false), size);
+        final long pointer = cpu.load(cpu.stackAddress(outer - (long) i * size, size, false), size);
         cpu.store(cpu.stackAddress(-(long) (i + 1) * size, size, true), size, pointer);
       }
       final long frame = stackSize == 2 ? (sp & ~0xFFFFL) | ((sp - size) & 0xFFFF) : sp - size;

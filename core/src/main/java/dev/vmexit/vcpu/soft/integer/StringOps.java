@@ -43,8 +43,8 @@ final class StringOps {
     }
 
     /**
-     * Copies as a loop over elements would: where the destination begins inside the source, what was
-     * copied is copied again.
+     * Copies as a loop over elements would: where the destination begins inside the source, what
+     * was copied is copied again.
      */
     private void copyUpwards(final long from, final long to, final long bytes) {
       final long distance = to - from;

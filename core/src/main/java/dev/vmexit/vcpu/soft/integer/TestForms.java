@@ -5,8 +5,8 @@ import dev.vmexit.vcpu.soft.SoftCpu;
 import dev.vmexit.x86.decode.Instruction;
 
 /**
- * TEST, a class per operand form and size: each leads straight to {@link Alu#test}, which the compiler
- * folds into it.
+ * TEST, a class per operand form and size: each leads straight to {@link Alu#test}, which the
+ * compiler folds into it.
  */
 final class TestForms {
   private TestForms() {}

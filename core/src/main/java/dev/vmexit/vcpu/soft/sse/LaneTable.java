@@ -2,6 +2,7 @@ package dev.vmexit.vcpu.soft.sse;
 
 import dev.vmexit.x86.decode.Mnemonic;
 import java.util.function.LongBinaryOperator;
+import java.util.function.LongUnaryOperator;
 
 /** Which of {@link Lanes} a packed integer instruction is. */
 final class LaneTable {
@@ -44,10 +45,31 @@ final class LaneTable {
       case PCMPGTB -> Lanes::greaterBytes;
       case PCMPGTW -> Lanes::greaterWords;
       case PCMPGTD -> Lanes::greaterDoublewords;
+      case PSIGNB -> Lanes::signBytes;
+      case PSIGNW -> Lanes::signWords;
+      case PSIGND -> Lanes::signDoublewords;
+      case PABSB -> Lanes::absoluteBytes;
+      case PABSW -> Lanes::absoluteWords;
+      case PABSD -> Lanes::absoluteDoublewords;
+      case PMULHRSW -> Lanes::multiplyRoundedWords;
+      case PMADDUBSW -> Lanes::multiplyAddBytes;
       case PAND, ANDPS, ANDPD -> Lanes::and;
       case PANDN, ANDNPS, ANDNPD -> Lanes::andNot;
       case POR, ORPS, ORPD -> Lanes::or;
       case PXOR, XORPS, XORPD -> Lanes::xor;
+      default -> null;
+    };
+  }
+
+  /** SSSE3's sums of neighbours: 64 bits to sums in the low 32; else null. */
+  static LongUnaryOperator neighbours(final Mnemonic mnemonic) {
+    return switch (mnemonic) {
+      case PHADDW -> Lanes::addWordPairs;
+      case PHADDSW -> Lanes::addWordPairsSaturated;
+      case PHADDD -> a -> a + (a >>> 32) & 0xFFFF_FFFFL;
+      case PHSUBW -> Lanes::subtractWordPairs;
+      case PHSUBSW -> Lanes::subtractWordPairsSaturated;
+      case PHSUBD -> a -> a - (a >>> 32) & 0xFFFF_FFFFL;
       default -> null;
     };
   }

@@ -487,4 +487,50 @@ final class Lanes {
         ? low >>> ((index & 1) << 5) & LOW_DOUBLEWORD
         : high >>> ((index & 1) << 5) & LOW_DOUBLEWORD;
   }
+
+  // ---- SSSE3: sums and differences of neighbouring words, into the low 32 bits ----
+
+  static long addWordPairs(final long a) {
+    return word(a, 0) + word(a, 16) & 0xFFFFL | (word(a, 32) + word(a, 48) & 0xFFFFL) << 16;
+  }
+
+  static long subtractWordPairs(final long a) {
+    return word(a, 0) - word(a, 16) & 0xFFFFL | (word(a, 32) - word(a, 48) & 0xFFFFL) << 16;
+  }
+
+  private static long saturatedPair(final int first, final int second) {
+    return saturate(first, -32768, 32767) & 0xFFFF | (saturate(second, -32768, 32767) & 0xFFFF) << 16;
+  }
+
+  static long addWordPairsSaturated(final long a) {
+    return saturatedPair(word(a, 0) + word(a, 16), word(a, 32) + word(a, 48));
+  }
+
+  static long subtractWordPairsSaturated(final long a) {
+    return saturatedPair(word(a, 0) - word(a, 16), word(a, 32) - word(a, 48));
+  }
+
+  /** Eight bytes of PSHUFB: of a register's halves, picked by the low four bits of each index. */
+  static long shuffleBytes(final long low, final long high, final long indexes) {
+    long result = 0;
+    for (int i = 0; i < 64; i += 8) {
+      final int index = (int) (indexes >>> i) & 0xFF;
+      if (index < 0x80) {
+        final long half = (index & 8) == 0 ? low : high;
+        result |= (half >>> (index & 7) * 8 & 0xFF) << i;
+      }
+    }
+    return result;
+  }
+
+  /** Bits from a position on, of 128 bits. */
+  static long extract(final long low, final long high, final int bits) {
+    if (bits == 0) {
+      return low;
+    }
+    if (bits < 64) {
+      return low >>> bits | high << (64 - bits);
+    }
+    return bits < 128 ? high >>> (bits - 64) : 0;
+  }
 }

@@ -8,6 +8,7 @@ import dev.vmexit.x86.Seg;
 import dev.vmexit.x86.decode.Instruction;
 import dev.vmexit.x86.decode.Mnemonic;
 import java.util.function.LongBinaryOperator;
+import java.util.function.LongUnaryOperator;
 
 /** MMX instructions, with those that SSE and SSE2 added to them. */
 final class MmxOps {
@@ -31,6 +32,7 @@ final class MmxOps {
       case PINSRW -> new InsertWord(insn);
       case PEXTRW -> new ExtractWord(insn);
       case PSHUFW -> new ShuffleWords(insn);
+      case PALIGNR -> new AlignRight(insn);
       case MASKMOVQ -> new MaskedStore(insn);
       default -> arithmetic(insn);
     };
@@ -59,9 +61,15 @@ final class MmxOps {
           case PACKUSWB -> (a, b) -> Lanes.packUnsignedWords(a) | Lanes.packUnsignedWords(b) << 32;
           case PACKSSDW ->
               (a, b) -> Lanes.packSignedDoublewords(a) | Lanes.packSignedDoublewords(b) << 32;
-          default -> null;
+          case PSHUFB -> (a, b) -> Lanes.shuffleBytes(a, a, b);
+          default -> sums(insn.mnemonic);
         };
     return mixing == null ? null : new Binary(insn, mixing);
+  }
+
+  private static LongBinaryOperator sums(final Mnemonic mnemonic) {
+    final LongUnaryOperator pairs = LaneTable.neighbours(mnemonic);
+    return pairs == null ? null : (a, b) -> pairs.applyAsLong(a) | pairs.applyAsLong(b) << 32;
   }
 
   private static Op move(final Instruction insn) {
@@ -292,6 +300,23 @@ final class MmxOps {
       final long value = source8(cpu);
       enterMmx(cpu);
       write(cpu, destination, Lanes.shuffleWords(value, order));
+    }
+  }
+
+  private static final class AlignRight extends MmxOp {
+    private final int bits;
+
+    AlignRight(final Instruction insn) {
+      super(insn);
+      bits = (int) (insn.immediate & 0xFF) * 8;
+    }
+
+    @Override
+    public void execute(final SoftCpu cpu) {
+      check(cpu);
+      final long low = source8(cpu);
+      enterMmx(cpu);
+      write(cpu, destination, Lanes.extract(low, cpu.reg64(destination), bits));
     }
   }
 

@@ -4,8 +4,8 @@ import dev.vmexit.vcpu.soft.Op;
 import dev.vmexit.x86.decode.Instruction;
 
 /**
- * Binds MMX, SSE and SSE2 instructions, the state-saving ones and the cache hints to their
- * semantics.
+ * Binds MMX, SSE, SSE2, SSE3 and SSSE3 instructions, the state-saving ones and the cache hints to
+ * their semantics.
  */
 public final class SseOps {
   private SseOps() {}
@@ -21,6 +21,8 @@ public final class SseOps {
     op = op != null ? op : ShuffleOps.bind(insn);
     op = op != null ? op : FloatOps.bind(insn);
     op = op != null ? op : ConvertOps.bind(insn);
+    op = op != null ? op : HorizontalOps.bind(insn);
+    op = op != null ? op : ByteShuffleOps.bind(insn);
     op = op != null ? op : HintOps.bind(insn);
     return op != null ? op : StateOps.bind(insn);
   }

@@ -74,6 +74,16 @@ public final class SoftFloat {
   /** An operand was a denormal before it was converted to extended (m32fp, m64fp operands). */
   boolean denormalOperand;
 
+  private Elementary elementary;
+
+  /** Scratch of the transcendental functions, made when the guest first uses one. */
+  Elementary elementary() {
+    if (elementary == null) {
+      elementary = new Elementary();
+    }
+    return elementary;
+  }
+
   /** Starts an operation. */
   public void begin(final int roundingMode, final int exceptionMasks) {
     rounding = roundingMode;

@@ -39,7 +39,11 @@ class AluTest {
   }
 
   private static Expected expected(
-      final int operation, final long first, final long second, final boolean carry, final int bits) {
+      final int operation,
+      final long first,
+      final long second,
+      final boolean carry,
+      final int bits) {
     final BigInteger a = unsigned(first, bits);
     final BigInteger b = unsigned(second, bits);
     if (operation == 1 || operation == 4 || operation == 6) {
@@ -69,8 +73,13 @@ class AluTest {
   }
 
   private static void check(
-      final FlatCpu cpu, final byte[] code, final int operation, final long a, final long b,
-      final int bits, final int flags) {
+      final FlatCpu cpu,
+      final byte[] code,
+      final int operation,
+      final long a,
+      final long b,
+      final int bits,
+      final int flags) {
     cpu.gpr(Gpr.RCX, a);
     cpu.gpr(Gpr.RDX, b);
     cpu.setArithmeticFlags(flags);
@@ -82,10 +91,7 @@ class AluTest {
       assertEquals(
           String.format(Locale.ROOT, "%x flags %x", result, expected.flags),
           String.format(
-              Locale.ROOT,
-              "%x flags %x",
-              unsigned(cpu.gpr(Gpr.RCX), bits),
-              cpu.arithmeticFlags()),
+              Locale.ROOT, "%x flags %x", unsigned(cpu.gpr(Gpr.RCX), bits), cpu.arithmeticFlags()),
           String.format(
               Locale.ROOT, "%s %x, %x of %d bits, flags %x", NAMES[operation], a, b, bits, flags));
     }
@@ -141,8 +147,7 @@ class AluTest {
             cpu.step(new byte[] {(byte) 0xFE, (byte) (0xC1 | down << 3)}, 0, IntegerOps::bind);
             final Expected expected = expected(down == 0 ? 0 : 5, a, 1, false, 8);
             assertEquals(expected.result.intValue(), cpu.gpr(Gpr.RCX));
-            assertEquals(
-                expected.flags & ~Flags.CF | carry, cpu.arithmeticFlags(), "of " + a);
+            assertEquals((expected.flags & ~Flags.CF) | carry, cpu.arithmeticFlags(), "of " + a);
           }
         }
       }
@@ -166,13 +171,10 @@ class AluTest {
             (signedDivision ? BigInteger.valueOf(high) : unsigned(high, 64))
                 .shiftLeft(64)
                 .add(unsigned(low, 64));
-        final BigInteger by =
-            signedDivision ? BigInteger.valueOf(divisor) : unsigned(divisor, 64);
+        final BigInteger by = signedDivision ? BigInteger.valueOf(divisor) : unsigned(divisor, 64);
         BigInteger[] answer = by.signum() == 0 ? null : whole.divideAndRemainder(by);
         if (answer != null
-            && (signedDivision
-                ? answer[0].bitLength() > 63
-                : answer[0].bitLength() > 64)) {
+            && (signedDivision ? answer[0].bitLength() > 63 : answer[0].bitLength() > 64)) {
           answer = null;
         }
         final byte[] code = HexFormat.of().parseHex(signedDivision ? "48f7f9" : "48f7f1");

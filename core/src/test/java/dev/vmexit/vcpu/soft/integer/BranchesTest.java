@@ -66,7 +66,7 @@ class BranchesTest {
         final byte[] move = {0x0F, (byte) (0x40 | condition), (byte) 0xD3};
         for (int bits = 0; bits < 64; bits++) {
           final int flags =
-              bits & 5 | (bits & 2) << 3 | (bits & 8) << 3 | (bits & 16) << 3 | (bits & 32) << 6;
+              (bits & 5) | (bits & 2) << 3 | (bits & 8) << 3 | (bits & 16) << 3 | (bits & 32) << 6;
           final boolean expected = holds(condition, flags);
           final String what = "condition " + condition + ", flags " + Integer.toHexString(flags);
           cpu.setArithmeticFlags(flags);

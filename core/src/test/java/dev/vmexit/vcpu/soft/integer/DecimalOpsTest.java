@@ -29,7 +29,7 @@ class DecimalOpsTest {
         if (line.startsWith("#")) {
           continue;
         }
-        final String[] fields = line.split(" ");
+        final String[] fields = line.split(" ", -1);
         final byte[] code = HexFormat.of().parseHex(fields[0]);
         cpu.gpr(Gpr.RAX, 0x1234_0000 | Integer.parseInt(fields[1], 16));
         cpu.setRflags(Integer.parseInt(fields[2], 16));

@@ -28,8 +28,8 @@ class MemoryOperandTest {
   private static final String WRITERS =
       "0003 0103 0803 0903 1003 1103 1803 1903 2003 2103 2803 2903 3003 3103 800301 810311111111"
           + " 83030f 830b0f 83130f 831b0f 83230f 832b0f 83330f fe03 fe0b ff03 ff0b f613 f713 f61b"
-          + " f71b c00303 c10305 c12305 c12b05 c13b05 c11305 c11b05 d103 d323 8703 8603 0fc103 0fb10b"
-          + " 0fb00b 0fab0b 0fb30b 0fbb0b 0fba2b03 0fa40b05 0fad0b 0fc70b 8803 8903 c60377"
+          + " f71b c00303 c10305 c12305 c12b05 c13b05 c11305 c11b05 d103 d323 8703 8603 0fc103"
+          + " 0fb10b 0fb00b 0fab0b 0fb30b 0fbb0b 0fba2b03 0fa40b05 0fad0b 0fc70b 8803 8903 c60377"
           + " c70377777777 0f9403 660f38f103 0fc303";
 
   private static String[] writers() {

@@ -130,11 +130,11 @@ class StackOpsTest {
         }
       }
       run(cpu, code);
-      assertEquals(TOP - 8 * size, cpu.gpr(Gpr.RSP));
+      assertEquals(TOP - 8L * size, cpu.gpr(Gpr.RSP));
       final long mask = size == 4 ? -1 : 0xFFFF;
       for (int i = 0; i < 8; i++) {
         final long expected = i == Gpr.RSP ? TOP : 0x1111_0000 + i;
-        assertEquals(expected & mask, cpu.peek(TOP - (i + 1) * size, size), "slot " + i);
+        assertEquals(expected & mask, cpu.peek(TOP - (i + 1L) * size, size), "slot " + i);
       }
       for (int i = 0; i < 8; i++) {
         if (i != Gpr.RSP) {

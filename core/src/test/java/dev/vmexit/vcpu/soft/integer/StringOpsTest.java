@@ -33,7 +33,11 @@ class StringOpsTest {
 
   /** The definition: one element after the other. */
   private static void moveByElement(
-      final byte[] memory, final int from, final int to, final int count, final int size,
+      final byte[] memory,
+      final int from,
+      final int to,
+      final int count,
+      final int size,
       final int step) {
     for (int i = 0; i < count; i++) {
       final byte[] element = new byte[size];

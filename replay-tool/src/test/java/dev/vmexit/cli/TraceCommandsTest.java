@@ -1,0 +1,150 @@
+package dev.vmexit.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.exit.ExitKind;
+import dev.vmexit.exit.ExitRing;
+import dev.vmexit.replay.SyntheticGuest;
+import dev.vmexit.trace.Recorder;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+import org.agrona.concurrent.YieldingIdleStrategy;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
+
+final class TraceCommandsTest {
+  @TempDir Path folder;
+
+  private final StringWriter output = new StringWriter();
+
+  private int run(final Object command, final String... args) {
+    final CommandLine line = new CommandLine(command);
+    line.setCaseInsensitiveEnumValuesAllowed(true);
+    line.setOut(new PrintWriter(output));
+    line.setExecutionExceptionHandler(
+        (e, c, parsed) -> {
+          output.append(e.getMessage());
+          return ExitStatus.ERROR;
+        });
+    return line.execute(args);
+  }
+
+  private void record(final SyntheticGuest guest) {
+    try (Recorder recorder =
+        Recorder.start(
+            folder,
+            SyntheticGuest.manifest(),
+            ExitRing.MIN_CAPACITY,
+            () -> YieldingIdleStrategy.INSTANCE,
+            reason -> {})) {
+      guest.events().forEach(recorder.sink(0)::write);
+    }
+  }
+
+  @Test
+  void shouldDumpOneLineARecord() throws IOException {
+    record(SyntheticGuest.typical(1));
+    assertEquals(0, run(new DumpCommand(), folder.toString()));
+    final List<String> golden;
+    try (BufferedReader lines =
+        new BufferedReader(
+            new InputStreamReader(
+                TraceCommandsTest.class.getResourceAsStream("dump.txt"), StandardCharsets.UTF_8))) {
+      golden = lines.lines().toList();
+    }
+    assertEquals(golden, output.toString().lines().toList());
+  }
+
+  @Test
+  void shouldDumpARangeAndKindsOnly() {
+    record(SyntheticGuest.typical(50));
+    assertEquals(
+        0,
+        run(
+            new DumpCommand(),
+            folder.toString(),
+            "--from",
+            "100",
+            "--to",
+            "200",
+            "--kind",
+            "hlt,inject"));
+    assertTrue(output.toString().lines().count() > 10);
+    for (final String line : output.toString().lines().toList()) {
+      final long sequence = Long.parseLong(line.substring(0, 8).trim());
+      assertTrue(sequence >= 100 && sequence <= 200, line);
+      assertTrue(line.contains(" HLT ") || line.contains(" INJECT "), line);
+    }
+  }
+
+  @Test
+  void shouldDumpJsonWithAllRegisters() {
+    record(SyntheticGuest.typical(1));
+    assertEquals(
+        0, run(new DumpCommand(), folder.toString(), "--json", "--from", "3", "--to", "3"));
+    final String line = output.toString();
+    assertEquals(1, line.lines().count());
+    assertTrue(line.contains("\"walk\":[{\"address\":\"0x1c90\""), line);
+    assertTrue(line.contains("\"rbx\":\"0xffffc90000000320\""), line);
+    assertTrue(line.contains("\"instruction\":\"mov QWORD PTR [rbx],rax\""), line);
+  }
+
+  @Test
+  void shouldCountExits() {
+    record(SyntheticGuest.typical(10));
+    assertEquals(0, run(new StatCommand(), folder.toString(), "--by", "port"));
+    final List<String> lines = output.toString().lines().toList();
+    assertEquals("Time in the handler", lines.get(0));
+    assertTrue(
+        lines.contains(
+            "0x40                    10  50.0  3.00us   300ns   300ns   300ns   300ns   300ns"),
+        output.toString());
+    assertEquals(ExitStatus.ERROR, run(new StatCommand(), folder.toString(), "--top", "0"));
+    assertEquals(ExitStatus.USAGE, run(new StatCommand(), folder.toString(), "--by", "colour"));
+  }
+
+  @Test
+  void shouldSayThatATraceAgrees() {
+    record(SyntheticGuest.typical(10));
+    assertEquals(0, run(new ReplayCommand(), folder.toString()));
+    assertTrue(output.toString().contains("PAGE_FAULT             42"), output.toString());
+    assertTrue(output.toString().contains(" records agree ("), output.toString());
+  }
+
+  @Test
+  void shouldNameTheDifferenceAndLeaveWithThree() {
+    final SyntheticGuest guest = SyntheticGuest.typical(10);
+    final ExitEvent event =
+        guest.events().stream()
+            .filter(e -> e.kind == ExitKind.PIO && e.sequence > 50)
+            .findFirst()
+            .orElseThrow();
+    event.address ^= 0x40;
+    record(guest);
+    assertEquals(ExitStatus.REPLAY_DIFFERENCE, run(new ReplayCommand(), folder.toString()));
+    final String text = output.toString();
+    assertTrue(text.contains("(PIO) differs after " + event.sequence), text);
+    assertTrue(text.contains("that agree: port\n  recorded  0x3b8\n  replayed  0x3f8\n"), text);
+    assertTrue(text.contains("  at        out dx,al\n"), text);
+    assertEquals(8, text.substring(text.indexOf("Last exits:\n") + 12).lines().count(), text);
+  }
+
+  @Test
+  void shouldSayInOneLineWhatIsNoTrace() {
+    for (final Object command :
+        new Object[] {new ReplayCommand(), new StatCommand(), new DumpCommand()}) {
+      output.getBuffer().setLength(0);
+      assertEquals(ExitStatus.ERROR, run(command, folder.resolve("none").toString()));
+      assertTrue(output.toString().endsWith("none: no such trace"), output.toString());
+    }
+  }
+}
