@@ -86,6 +86,11 @@ public final class ExitRingReader {
     return count;
   }
 
+  /** Bytes that the writer has claimed and this reader has not given back. */
+  public long backlog() {
+    return buffer.getLongVolatile(tailIndex) - buffer.getLong(headIndex);
+  }
+
   /** Gives back to the writer all that was delivered. */
   public void commit() {
     // Released: the writer's acquire of the head makes our reads come before its writes.

@@ -471,7 +471,6 @@ public final class RunLoop implements PlatformEvents {
     begin(ExitKind.HLT);
     final boolean interruptible = (vcpu.rflags() & Flags.IF) != 0;
     event.detail = interruptible ? 1 : 0;
-    finish();
     while (end == null) {
       commands.drain(this::command);
       feedConsole();
@@ -480,8 +479,7 @@ public final class RunLoop implements PlatformEvents {
         timers.run(now);
       }
       if (irqchip.nmiPending(number) || interruptible && irqchip.interruptPending(number)) {
-        idle.reset();
-        return;
+        break;
       }
       if (!interruptible && !irqchip.nmiPending(number)) {
         end(RunEnd.HALTED);
@@ -489,6 +487,9 @@ public final class RunLoop implements PlatformEvents {
         idle.idle();
       }
     }
+    idle.reset();
+    // The time in the handler of a HLT is the time that the guest slept.
+    finish();
   }
 
   private void shutdown(final int detail, final RunEnd reason) {

@@ -47,7 +47,7 @@ final class ConsoleInput implements AutoCloseable {
   /** Starts reading the terminal, or standard input where there is none. */
   static ConsoleInput open(final CommandRing commands) {
     Terminal terminal = null;
-    if (System.console().isTerminal()) {
+    if (Terminals.interactive()) {
       try {
         terminal = TerminalBuilder.builder().system(true).dumb(false).nativeSignals(false).build();
       } catch (final IOException | IllegalStateException e) {

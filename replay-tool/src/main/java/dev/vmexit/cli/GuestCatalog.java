@@ -30,7 +30,7 @@ final class GuestCatalog {
               "Debian 12 cloud kernel, busybox shell",
               "linux-image-cloud-amd64",
               "linux-image-6.1.",
-              "console=ttyS0 earlyprintk=serial,ttyS0,115200 panic=-1",
+              "console=ttyS0 earlyprintk=serial,ttyS0,115200 tsc=reliable panic=-1",
               512L << 20));
 
   private GuestCatalog() {}

@@ -19,9 +19,9 @@ import org.agrona.concurrent.UnsafeBuffer;
 /**
  * Moves records from the exit rings into the queue, on a thread of its own named {@code recorder}.
  *
- * <p>A batch goes from one full record to before the next. It is given back to its ring only after
- * the queue has it: at any moment each record is in the queue or in a ring's file, and a killed
- * process loses none that was committed. So a batch that waits for its end needs no time limit.
+ * <p>A batch goes from a full record to before another. It is given back to its ring only after the
+ * queue has it: at any moment each record is in the queue or in a ring's file, and a killed process
+ * loses none that was committed. So a batch that waits for its end needs no time limit.
  *
  * <p>On an I/O error the recorder gives up: it tells the vCPUs' writers not to wait for it and
  * calls {@code onFailure} with one line for the user; what was not yet moved stays in the rings.
@@ -149,7 +149,7 @@ public final class Recorder implements AutoCloseable {
         interrupted = true;
       }
     }
-    sources.forEach(source -> source.ring.close());
+    sources.forEach(Source::close);
     try {
       end();
     } catch (final IOException e) {
@@ -257,7 +257,7 @@ public final class Recorder implements AutoCloseable {
 
     @Override
     public boolean onRecord(final UnsafeBuffer buffer, final int offset, final int length) {
-      if (ExitDecoder.isFull(buffer, offset)) {
+      if (batch.isEnough() && ExitDecoder.isFull(buffer, offset)) {
         try {
           flush();
         } catch (final IOException e) {
@@ -269,9 +269,16 @@ public final class Recorder implements AutoCloseable {
       return true;
     }
 
+    void close() {
+      batch.close();
+      ring.close();
+    }
+
     void flush() throws IOException {
       if (batch.count() > 0) {
-        queue.append(batch.bytes(), batch.finish());
+        // A recorder that is behind must not keep the vCPU waiting for a smaller file.
+        final int length = batch.finish(reader.backlog() < ring.capacity() / 2);
+        queue.append(batch.bytes(), length);
         batch.next();
         reader.commit();
       }

@@ -12,6 +12,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.zip.CRC32C;
+import java.util.zip.DataFormatException;
+import java.util.zip.Inflater;
 import net.openhft.chronicle.bytes.Bytes;
 import net.openhft.chronicle.queue.ExcerptTailer;
 import net.openhft.chronicle.queue.impl.single.SingleChronicleQueue;
@@ -34,6 +36,8 @@ public final class TraceReader implements AutoCloseable {
   private final MessageHeaderDecoder messageHeader = new MessageHeaderDecoder();
   private final BatchHeaderDecoder batchHeader = new BatchHeaderDecoder();
   private final CRC32C checksum = new CRC32C();
+  private final Inflater inflater = new Inflater(true);
+  private final byte[] plain = new byte[BatchWriter.MAX_LENGTH];
   private final ExitDecoder[] decoders;
   private final long[] expected;
 
@@ -201,26 +205,58 @@ public final class TraceReader implements AutoCloseable {
         throw new IllegalStateException("batch header of another kind");
       }
       batchHeader.wrapAndApplyHeader(header, 0, messageHeader);
-      length = (int) batchHeader.length();
-      if (length != size - BatchWriter.HEADER) {
-        throw new IllegalStateException("batch length=" + length + " in an excerpt of " + size);
+      final long stored = batchHeader.storedLength();
+      if (stored != size - BatchWriter.HEADER
+          || batchHeader.length() > BatchWriter.MAX_LENGTH - BatchWriter.HEADER) {
+        throw new IllegalStateException(
+            "batch length="
+                + batchHeader.length()
+                + ", stored length="
+                + stored
+                + " in an excerpt of "
+                + size);
       }
+      length = (int) batchHeader.length();
       if (batchHeader.ring() >= decoders.length) {
         throw new IllegalStateException("ring=" + batchHeader.ring());
       }
       checksum.reset();
-      checksum.update(bytes, BatchWriter.HEADER, length);
+      checksum.update(bytes, BatchWriter.HEADER, (int) stored);
       if (checksum.getValue() != batchHeader.checksum()) {
         throw new IllegalStateException("checksum of a batch is wrong");
       }
     }
-    HostMemory.copyIn(bytes, BatchWriter.HEADER, batch, length);
-    batchRing = (int) batchHeader.ring();
+    unpack();
+    batchRing = batchHeader.ring();
     batchSequence = batchHeader.firstSequence();
     batchLeft = (int) batchHeader.count();
     offset = 0;
     decoders[batchRing].reset();
     return true;
+  }
+
+  private void unpack() {
+    switch (batchHeader.encoding()) {
+      case BatchWriter.ENCODING_NONE -> {
+        if (length != batchHeader.storedLength()) {
+          throw new IllegalStateException("batch length=" + length);
+        }
+        HostMemory.copyIn(bytes, BatchWriter.HEADER, batch, length);
+      }
+      case BatchWriter.ENCODING_DEFLATE -> {
+        inflater.reset();
+        inflater.setInput(bytes, BatchWriter.HEADER, (int) batchHeader.storedLength());
+        try {
+          if (inflater.inflate(plain, 0, length) != length) {
+            throw new IllegalStateException("batch inflates to less than " + length);
+          }
+        } catch (final DataFormatException e) {
+          throw new IllegalStateException("batch does not inflate", e);
+        }
+        HostMemory.copyIn(plain, 0, batch, length);
+      }
+      default -> throw new IllegalStateException("batch of encoding " + batchHeader.encoding());
+    }
   }
 
   // ---- rings ----
@@ -282,6 +318,7 @@ public final class TraceReader implements AutoCloseable {
     if (!closed) {
       closed = true;
       HostMemory.free(batch);
+      inflater.end();
       if (ring != null) {
         ring.close();
       }

@@ -12,8 +12,8 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * A vCPU for the x87 and SSE tests: registers, and one flat piece of linear memory, reached by turns
- * through the TLB and through the slow path.
+ * A vCPU for the x87 and SSE tests: registers, and one flat piece of linear memory, reached by
+ * turns through the TLB and through the slow path.
  */
 final class FpuTestCpu extends SoftCpu implements AutoCloseable {
   private static final int PAGE = 4096;
@@ -44,7 +44,9 @@ final class FpuTestCpu extends SoftCpu implements AutoCloseable {
   void reset() {
     HostMemory.fill(state, StateLayout.TLB, 0);
     HostMemory.fill(
-        state + StateLayout.TLB, (long) StateLayout.TLB_CONTEXTS * StateLayout.TLB_CONTEXT_SIZE, -1);
+        state + StateLayout.TLB,
+        (long) StateLayout.TLB_CONTEXTS * StateLayout.TLB_CONTEXT_SIZE,
+        -1);
     reg64(
         StateLayout.CR0,
         ControlRegisters.CR0_PE | ControlRegisters.CR0_MP | ControlRegisters.CR0_NE);
@@ -293,8 +295,7 @@ final class FpuTestCpu extends SoftCpu implements AutoCloseable {
     HostMemory.putInt(state + StateLayout.MXCSR, fx.getInt(24));
     for (int i = 0; i < 8; i++) {
       final int at =
-          StateLayout.FPU_REGISTERS
-              + ((status >>> 11) + i & 7) * StateLayout.FPU_REGISTER_SIZE;
+          StateLayout.FPU_REGISTERS + ((status >>> 11) + i & 7) * StateLayout.FPU_REGISTER_SIZE;
       HostMemory.putLong(state + at, fx.getLong(32 + 16 * i));
       HostMemory.putLong(state + at + 8, fx.getShort(40 + 16 * i) & 0xFFFF);
     }
@@ -315,8 +316,7 @@ final class FpuTestCpu extends SoftCpu implements AutoCloseable {
     fx.putInt(24, reg32(StateLayout.MXCSR));
     for (int i = 0; i < 8; i++) {
       final int at =
-          StateLayout.FPU_REGISTERS
-              + ((status >>> 11) + i & 7) * StateLayout.FPU_REGISTER_SIZE;
+          StateLayout.FPU_REGISTERS + ((status >>> 11) + i & 7) * StateLayout.FPU_REGISTER_SIZE;
       fx.putLong(32 + 16 * i, reg64(at));
       fx.putShort(40 + 16 * i, (short) reg16(at + 8));
     }

@@ -14,9 +14,23 @@ import java.util.Arrays;
 /**
  * The software vCPU with the face of {@link HostProcessor}: runs a few instructions of 64-bit code
  * at CPL 0, linear addresses being guest-physical ones. A HLT after the code ends it.
+ *
+ * <p>The memory of the code under test can be of several kinds, all of which must make no
+ * difference to the outcome: an instruction that exits in its midst is completed later.
  */
 final class SoftProcessor implements AutoCloseable {
+  /** What is behind the memory of the code under test. */
+  enum Backing {
+    /** RAM, mapped. */
+    RAM,
+    /** RAM whose pages are mapped by page-fault exits: for reading first, then for writing. */
+    DEMAND,
+    /** No slot: each access is an MMIO exit. */
+    MMIO
+  }
+
   private static final int SLOT_SIZE = 0x1_0000;
+  private static final int PAGE = 4096;
   private static final int STACK_TOP = 0xE000;
   private static final int CODE_RIGHTS = 0xA09B;
   private static final int DATA_RIGHTS = 0xC093;
@@ -37,8 +51,17 @@ final class SoftProcessor implements AutoCloseable {
   private final long memoryAddress;
   private final long stackTop;
 
+  private final Backing backing;
+
+  /** DEMAND: pages that may be read and written, by their number from the memory's first page. */
+  private int readable;
+
+  private int writable;
+  private long exits;
+
   /** Makes one whose code and memory lie where those of a host processor do. */
-  SoftProcessor(final long codeAddress, final long memoryAddress) {
+  SoftProcessor(final long codeAddress, final long memoryAddress, final Backing backing) {
+    this.backing = backing;
     this.codeAddress = codeAddress;
     this.memoryAddress = memoryAddress;
     final long base = codeAddress & -SLOT_SIZE;
@@ -46,19 +69,41 @@ final class SoftProcessor implements AutoCloseable {
       throw new IllegalArgumentException("code and memory are not in one slot");
     }
     stackTop = base + STACK_TOP;
-    memory = GuestMemory.builder().ram(base, SLOT_SIZE).build();
-    vcpu = new SoftVcpu(memory, SoftProcessor::identity);
+    final GuestMemory.Builder builder = GuestMemory.builder();
+    if (backing == Backing.MMIO) {
+      final long hole = memoryAddress & -PAGE;
+      final long end = (memoryAddress + HostProcessor.MEMORY_SIZE + PAGE - 1) & -PAGE;
+      builder.ram(base, hole - base).ram(end, base + SLOT_SIZE - end);
+    } else {
+      builder.ram(base, SLOT_SIZE);
+    }
+    memory = builder.build();
+    vcpu = new SoftVcpu(memory, this::identity);
     state = vcpu.state();
   }
 
-  private static void identity(final long gva, final int access, final Translation.Result result) {
-    result.outcome = Translation.Result.OK;
+  private void identity(final long gva, final int access, final Translation.Result result) {
+    result.outcome = memory.isBacked(gva) ? Translation.Result.OK : Translation.Result.NO_SLOT;
     result.gpa = gva;
     result.errorCode = 0;
     result.readable = true;
     result.writable = true;
     result.executable = true;
     result.global = false;
+    final int page = demandPage(gva);
+    if (page != 0) {
+      result.writable = (writable & page) != 0;
+      final int allowed = (access & Translation.WRITE) != 0 ? writable : readable;
+      if ((allowed & page) == 0) {
+        result.outcome = Translation.Result.MISS;
+      }
+    }
+  }
+
+  /** Bit of a page of the memory under test that is mapped on demand, or 0. */
+  private int demandPage(final long gva) {
+    final long number = (gva >> 12) - (memoryAddress >> 12);
+    return backing == Backing.DEMAND && number >= 0 && number < 2 ? 1 << number : 0;
   }
 
   /** As {@link HostProcessor#run}; throws where the code does not come to its end. */
@@ -67,7 +112,11 @@ final class SoftProcessor implements AutoCloseable {
     final byte[] withEnd = Arrays.copyOf(code, code.length + 1);
     withEnd[code.length] = (byte) HLT;
     memory.write(codeAddress, withEnd, 0, withEnd.length);
-    memory.write(memoryAddress, data, 0, data.length);
+    if (backing != Backing.MMIO) {
+      memory.write(memoryAddress, data, 0, data.length);
+    }
+    readable = 0;
+    writable = 0;
     for (int i = 0; i < Gpr.COUNT; i++) {
       HostMemory.putLong(state + StateLayout.gpr(i), i == Gpr.RSP ? stackTop : gprs[i]);
     }
@@ -78,12 +127,18 @@ final class SoftProcessor implements AutoCloseable {
     loadFx(fx);
     vcpu.stateChanged();
     final long limit = HostMemory.getLong(state + StateLayout.RETIRED) + MOST_INSTRUCTIONS;
-    final int reason = vcpu.enter(limit);
+    int reason = vcpu.enter(limit);
+    while (answer(reason, data)) {
+      exits++;
+      reason = vcpu.enter(limit);
+    }
     if (reason != VcpuExit.HLT || vcpu.exit().rip != codeAddress + code.length) {
       throw new IllegalStateException(
           "left with reason " + reason + " at code + " + (vcpu.exit().rip - codeAddress));
     }
-    memory.read(memoryAddress, data, 0, data.length);
+    if (backing != Backing.MMIO) {
+      memory.read(memoryAddress, data, 0, data.length);
+    }
     for (int i = 0; i < Gpr.COUNT; i++) {
       gprs[i] = HostMemory.getLong(state + StateLayout.gpr(i));
     }
@@ -92,6 +147,37 @@ final class SoftProcessor implements AutoCloseable {
       storeFx(fx);
     }
     return vcpu.rflags() & (Flags.ARITHMETIC | Flags.DF);
+  }
+
+  /** How often the code was left and entered again. */
+  long exits() {
+    return exits;
+  }
+
+  /** Does what a run loop would; false where there is nothing to go on with. */
+  private boolean answer(final int reason, final byte[] data) {
+    final VcpuExit exit = vcpu.exit();
+    if (reason == VcpuExit.PAGE_FAULT) {
+      final int page = demandPage(exit.address);
+      final boolean known = ((exit.write ? writable : readable) & page) != 0;
+      readable |= page;
+      writable |= exit.write ? page : 0;
+      return page != 0 && !known;
+    }
+    if (reason != VcpuExit.MMIO) {
+      return false;
+    }
+    final int at = (int) (exit.address - memoryAddress);
+    long value = 0;
+    for (int i = 0; i < exit.size; i++) {
+      if (exit.write) {
+        data[at + i] = (byte) (exit.value >>> (8 * i));
+      } else {
+        value |= (data[at + i] & 0xFFL) << (8 * i);
+      }
+    }
+    exit.value = exit.write ? exit.value : value;
+    return true;
   }
 
   private void system() {

@@ -15,6 +15,8 @@ import java.util.random.RandomGenerator;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /**
  * The software vCPU against the host's own processor: the same instructions on the same state must
@@ -37,34 +39,58 @@ final class SoftVcpuOracleTest {
   void open() {
     assumeTrue(HostProcessor.isSupported(), "SKIPPED: the host is not x86-64 Linux");
     host = new HostProcessor();
-    soft = new SoftProcessor(host.codeAddress(), host.memoryAddress());
+  }
+
+  private void open(final SoftProcessor.Backing backing) {
+    soft = new SoftProcessor(host.codeAddress(), host.memoryAddress(), backing);
   }
 
   @AfterEach
   void close() {
-    if (host != null) {
+    if (soft != null) {
       soft.close();
+    }
+    if (host != null) {
       host.close();
     }
   }
 
-  @Test
-  void shouldAgreeWithHostWhenInstructionsAreInteger() {
-    compare(IntegerForms.all(), CASES);
+  @ParameterizedTest
+  @EnumSource(SoftProcessor.Backing.class)
+  void shouldAgreeWithHostWhenInstructionsAreInteger(final SoftProcessor.Backing backing) {
+    open(backing);
+    compare(IntegerForms.all(), cases(backing));
   }
 
-  @Test
-  void shouldAgreeWithHostWhenInstructionsAreSse() {
-    compare(SseForms.all(), CASES);
+  @ParameterizedTest
+  @EnumSource(SoftProcessor.Backing.class)
+  void shouldAgreeWithHostWhenInstructionsAreSse(final SoftProcessor.Backing backing) {
+    open(backing);
+    compare(SseForms.all(), cases(backing));
   }
 
-  @Test
-  void shouldAgreeWithHostWhenInstructionsAreX87() {
-    compare(X87Forms.all(), CASES);
+  @ParameterizedTest
+  @EnumSource(SoftProcessor.Backing.class)
+  void shouldAgreeWithHostWhenInstructionsAreX87(final SoftProcessor.Backing backing) {
+    open(backing);
+    compare(X87Forms.all(), cases(backing));
+  }
+
+  @ParameterizedTest
+  @EnumSource(SoftProcessor.Backing.class)
+  void shouldAgreeWithHostWhenInstructionsFollowEachOther(final SoftProcessor.Backing backing) {
+    open(backing);
+    compare(SequenceForms.all(), cases(backing) * 40);
+  }
+
+  /** Where memory makes exits, the memory forms alone are of interest. */
+  private static int cases(final SoftProcessor.Backing backing) {
+    return backing == SoftProcessor.Backing.RAM ? CASES : CASES / 4;
   }
 
   @Test
   void shouldNameTheDifferenceWhenCodesAreNotTheSame() {
+    open(SoftProcessor.Backing.RAM);
     assertDiffers("r0 ", "4801d8", "4829d8"); // add, sub rax,rbx
     assertDiffers("flags ", "f8", "f9"); // clc, stc
     assertDiffers("memory+0 ", "c604250000000001", "c604250000000002"); // mov byte [abs],1, 2
@@ -127,7 +153,14 @@ final class SoftVcpuOracleTest {
         differences.add(form.name() + " (" + wrong + " of " + done + "): " + first);
       }
     }
-    System.out.println("compared with the host: " + forms.size() + " forms, " + ran + " cases");
+    System.out.println(
+        "compared with the host: "
+            + forms.size()
+            + " forms, "
+            + ran
+            + " cases, "
+            + soft.exits()
+            + " exits");
     assertEquals(
         "", String.join("\n", differences.subList(0, Math.min(MOST_REPORTED, differences.size()))));
   }

@@ -302,8 +302,7 @@ final class SseHostTest {
   /** Sixteen bytes as two words, the high one first. */
   private static String hex(final byte[] bytes, final int at) {
     final ByteBuffer buffer = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
-    return String.format(
-        Locale.ROOT, "%016x:%016x", buffer.getLong(at + 8), buffer.getLong(at));
+    return String.format(Locale.ROOT, "%016x:%016x", buffer.getLong(at + 8), buffer.getLong(at));
   }
 
   private long operand(final int kind) {

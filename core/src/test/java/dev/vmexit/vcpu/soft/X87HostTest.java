@@ -151,7 +151,8 @@ final class X87HostTest {
             case F2XM1 -> exponent & 0x8000 | Math.min(magnitude, 0x3FFE);
             case FYL2XP1 -> exponent & 0x8000 | Math.min(magnitude, 0x3FFC);
             case FYL2X, FPATAN -> exponent;
-            default -> exponent & 0x8000 | (magnitude > 0x3FFF ? 0x403E + magnitude % 9 : magnitude);
+            default ->
+                exponent & 0x8000 | (magnitude > 0x3FFF ? 0x403E + magnitude % 9 : magnitude);
           };
     }
     fx.putLong(32, mantissa);
@@ -182,8 +183,7 @@ final class X87HostTest {
     // C1 says how the last rounding went, which is not specified here; C0 and C3 are undefined.
     final int statusMask = 0xFFFF & ~(X87_C0 | X87_C1 | X87_C3);
     boolean same =
-        (fx.getShort(2) & statusMask) == (our.getShort(2) & statusMask)
-            && fx.get(4) == our.get(4);
+        (fx.getShort(2) & statusMask) == (our.getShort(2) & statusMask) && fx.get(4) == our.get(4);
     for (int i = 0; i < 8; i++) {
       same &= isNear(fx, our, 32 + 16 * i);
     }
@@ -191,13 +191,24 @@ final class X87HostTest {
       return null;
     }
     return mnemonic
-        + " before " + hex(before, 0)
-        + "\n  host   " + hex(image, 0)
-        + "\n  ours   " + hex(ours, 0)
-        + "\n  st0    " + hex(before, 32)
-        + "\n  st1    " + hex(before, 48)
-        + "\n  host   " + hex(image, 32) + ' ' + hex(image, 48)
-        + "\n  ours   " + hex(ours, 32) + ' ' + hex(ours, 48);
+        + " before "
+        + hex(before, 0)
+        + "\n  host   "
+        + hex(image, 0)
+        + "\n  ours   "
+        + hex(ours, 0)
+        + "\n  st0    "
+        + hex(before, 32)
+        + "\n  st1    "
+        + hex(before, 48)
+        + "\n  host   "
+        + hex(image, 32)
+        + ' '
+        + hex(image, 48)
+        + "\n  ours   "
+        + hex(ours, 32)
+        + ' '
+        + hex(ours, 48);
   }
 
   private static boolean isNear(final ByteBuffer a, final ByteBuffer b, final int at) {
@@ -289,8 +300,7 @@ final class X87HostTest {
     }
     if (gprs[Gpr.RAX] != cpu.gpr(Gpr.RAX)) {
       text.append(
-          String.format(
-              Locale.ROOT, "%n  rax: host %x ours %x", gprs[Gpr.RAX], cpu.gpr(Gpr.RAX)));
+          String.format(Locale.ROOT, "%n  rax: host %x ours %x", gprs[Gpr.RAX], cpu.gpr(Gpr.RAX)));
     }
     if ((hostFlags & Flags.ARITHMETIC) != cpu.arithmeticFlags()) {
       text.append(
@@ -314,11 +324,16 @@ final class X87HostTest {
         + String.format(Locale.ROOT, " control %04x", words.getShort(48))
         + (unmasked ? "" : " (not loaded)")
         + text
-        + "\n  before " + hex(before, 0)
-        + "\n  st0 " + hex(before, 32)
-        + "\n  st1 " + hex(before, 48)
-        + "\n  sti " + hex(before, 32 + 16 * (code[code.length - 1] & 7))
-        + "\n  mem " + hex(memoryBefore, 64);
+        + "\n  before "
+        + hex(before, 0)
+        + "\n  st0 "
+        + hex(before, 32)
+        + "\n  st1 "
+        + hex(before, 48)
+        + "\n  sti "
+        + hex(before, 32 + 16 * (code[code.length - 1] & 7))
+        + "\n  mem "
+        + hex(memoryBefore, 64);
   }
 
   /** Tags under which the instruction finds what it needs. */
@@ -331,8 +346,7 @@ final class X87HostTest {
     };
   }
 
-  private void operand(
-      final Mnemonic mnemonic, final byte[] instruction, final ByteBuffer words) {
+  private void operand(final Mnemonic mnemonic, final byte[] instruction, final ByteBuffer words) {
     final int escape = instruction[0] & 0xFF;
     switch (escape) {
       case 0xD8, 0xD9 -> words.putInt(64, operands.floatBits());
@@ -355,7 +369,6 @@ final class X87HostTest {
 
   private static String hex(final byte[] bytes, final int at) {
     final ByteBuffer buffer = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
-    return String.format(
-        Locale.ROOT, "%016x:%016x", buffer.getLong(at + 8), buffer.getLong(at));
+    return String.format(Locale.ROOT, "%016x:%016x", buffer.getLong(at + 8), buffer.getLong(at));
   }
 }

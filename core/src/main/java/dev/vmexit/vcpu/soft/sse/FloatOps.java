@@ -62,14 +62,10 @@ final class FloatOps {
    */
   private static boolean isPlain(final long a, final long b, final long result) {
     final int exponent = (int) (result >>> 52) & 0x7FF;
-    return exponent > 1
-        && exponent < 0x7FF
-        && !SseMath.isDenormal(a)
-        && !SseMath.isDenormal(b);
+    return exponent > 1 && exponent < 0x7FF && !SseMath.isDenormal(a) && !SseMath.isDenormal(b);
   }
 
-  private static long exactly(
-      final SoftCpu cpu, final int operation, final long a, final long b) {
+  private static long exactly(final SoftCpu cpu, final int operation, final long a, final long b) {
     final SoftFloat f = Mxcsr.begin(cpu);
     final long result = SseMath.compute(f, operation, a, b);
     Mxcsr.finish(cpu, f);
@@ -88,8 +84,7 @@ final class FloatOps {
       final long a = cpu.reg64(destination);
       if (Mxcsr.isSimple(Mxcsr.get(cpu))) {
         final long result =
-            Double.doubleToRawLongBits(
-                Double.longBitsToDouble(a) + Double.longBitsToDouble(b));
+            Double.doubleToRawLongBits(Double.longBitsToDouble(a) + Double.longBitsToDouble(b));
         if (isPlain(a, b, result)) {
           cpu.reg64(destination, result);
           return;
@@ -111,8 +106,7 @@ final class FloatOps {
       final long a = cpu.reg64(destination);
       if (Mxcsr.isSimple(Mxcsr.get(cpu))) {
         final long result =
-            Double.doubleToRawLongBits(
-                Double.longBitsToDouble(a) - Double.longBitsToDouble(b));
+            Double.doubleToRawLongBits(Double.longBitsToDouble(a) - Double.longBitsToDouble(b));
         if (isPlain(a, b, result)) {
           cpu.reg64(destination, result);
           return;
@@ -134,8 +128,7 @@ final class FloatOps {
       final long a = cpu.reg64(destination);
       if (Mxcsr.isSimple(Mxcsr.get(cpu))) {
         final long result =
-            Double.doubleToRawLongBits(
-                Double.longBitsToDouble(a) * Double.longBitsToDouble(b));
+            Double.doubleToRawLongBits(Double.longBitsToDouble(a) * Double.longBitsToDouble(b));
         if (isPlain(a, b, result)) {
           cpu.reg64(destination, result);
           return;
@@ -157,8 +150,7 @@ final class FloatOps {
       final long a = cpu.reg64(destination);
       if (Mxcsr.isSimple(Mxcsr.get(cpu))) {
         final long result =
-            Double.doubleToRawLongBits(
-                Double.longBitsToDouble(a) / Double.longBitsToDouble(b));
+            Double.doubleToRawLongBits(Double.longBitsToDouble(a) / Double.longBitsToDouble(b));
         if (isPlain(a, b, result)) {
           cpu.reg64(destination, result);
           return;

@@ -80,8 +80,7 @@ final class HorizontalOps {
     }
 
     /** Each argument's two floats taken together. */
-    private static long pairs(
-        final SoftFloat f, final int operation, final long a, final long b) {
+    private static long pairs(final SoftFloat f, final int operation, final long a, final long b) {
       final long first = SseMath.compute(f, operation, (int) a, (int) (a >>> 32));
       final long second = SseMath.compute(f, operation, (int) b, (int) (b >>> 32));
       return first & LOW | second << 32;

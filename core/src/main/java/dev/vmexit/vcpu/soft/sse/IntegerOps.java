@@ -86,8 +86,7 @@ final class IntegerOps {
       final long from = source16(cpu);
       final long to = cpu.state + destination;
       final long low = Lanes.xor(HostMemory.getLong(to), HostMemory.getLong(from));
-      final long high =
-          Lanes.xor(HostMemory.getLong(to + 8), HostMemory.getLong(from + 8));
+      final long high = Lanes.xor(HostMemory.getLong(to + 8), HostMemory.getLong(from + 8));
       HostMemory.putLong(to, low);
       HostMemory.putLong(to + 8, high);
     }
@@ -104,8 +103,7 @@ final class IntegerOps {
       final long from = source16(cpu);
       final long to = cpu.state + destination;
       final long low = Lanes.or(HostMemory.getLong(to), HostMemory.getLong(from));
-      final long high =
-          Lanes.or(HostMemory.getLong(to + 8), HostMemory.getLong(from + 8));
+      final long high = Lanes.or(HostMemory.getLong(to + 8), HostMemory.getLong(from + 8));
       HostMemory.putLong(to, low);
       HostMemory.putLong(to + 8, high);
     }
@@ -122,8 +120,7 @@ final class IntegerOps {
       final long from = source16(cpu);
       final long to = cpu.state + destination;
       final long low = Lanes.and(HostMemory.getLong(to), HostMemory.getLong(from));
-      final long high =
-          Lanes.and(HostMemory.getLong(to + 8), HostMemory.getLong(from + 8));
+      final long high = Lanes.and(HostMemory.getLong(to + 8), HostMemory.getLong(from + 8));
       HostMemory.putLong(to, low);
       HostMemory.putLong(to + 8, high);
     }
@@ -140,8 +137,7 @@ final class IntegerOps {
       final long from = source16(cpu);
       final long to = cpu.state + destination;
       final long low = Lanes.andNot(HostMemory.getLong(to), HostMemory.getLong(from));
-      final long high =
-          Lanes.andNot(HostMemory.getLong(to + 8), HostMemory.getLong(from + 8));
+      final long high = Lanes.andNot(HostMemory.getLong(to + 8), HostMemory.getLong(from + 8));
       HostMemory.putLong(to, low);
       HostMemory.putLong(to + 8, high);
     }
@@ -158,8 +154,7 @@ final class IntegerOps {
       final long from = source16(cpu);
       final long to = cpu.state + destination;
       final long low = Lanes.equalBytes(HostMemory.getLong(to), HostMemory.getLong(from));
-      final long high =
-          Lanes.equalBytes(HostMemory.getLong(to + 8), HostMemory.getLong(from + 8));
+      final long high = Lanes.equalBytes(HostMemory.getLong(to + 8), HostMemory.getLong(from + 8));
       HostMemory.putLong(to, low);
       HostMemory.putLong(to + 8, high);
     }
@@ -248,8 +243,7 @@ final class IntegerOps {
       final long from = source16(cpu);
       final long to = cpu.state + destination;
       final long low = Long.sum(HostMemory.getLong(to), HostMemory.getLong(from));
-      final long high =
-          Long.sum(HostMemory.getLong(to + 8), HostMemory.getLong(from + 8));
+      final long high = Long.sum(HostMemory.getLong(to + 8), HostMemory.getLong(from + 8));
       HostMemory.putLong(to, low);
       HostMemory.putLong(to + 8, high);
     }
@@ -369,9 +363,7 @@ final class IntegerOps {
       HostMemory.putLong(to, bits < 64 ? low << bits : 0);
       HostMemory.putLong(
           to + 8,
-          bits < 64
-              ? high << bits | low >>> (64 - bits)
-              : bits < 128 ? low << (bits - 64) : 0);
+          bits < 64 ? high << bits | low >>> (64 - bits) : bits < 128 ? low << (bits - 64) : 0);
     }
   }
 
@@ -395,9 +387,7 @@ final class IntegerOps {
       }
       HostMemory.putLong(
           to,
-          bits < 64
-              ? low >>> bits | high << (64 - bits)
-              : bits < 128 ? high >>> (bits - 64) : 0);
+          bits < 64 ? low >>> bits | high << (64 - bits) : bits < 128 ? high >>> (bits - 64) : 0);
       HostMemory.putLong(to + 8, bits < 64 ? high >>> bits : 0);
     }
   }

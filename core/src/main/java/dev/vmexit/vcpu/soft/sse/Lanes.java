@@ -499,7 +499,8 @@ final class Lanes {
   }
 
   private static long saturatedPair(final int first, final int second) {
-    return saturate(first, -32768, 32767) & 0xFFFF | (saturate(second, -32768, 32767) & 0xFFFF) << 16;
+    return saturate(first, -32768, 32767) & 0xFFFF
+        | (saturate(second, -32768, 32767) & 0xFFFF) << 16;
   }
 
   static long addWordPairsSaturated(final long a) {

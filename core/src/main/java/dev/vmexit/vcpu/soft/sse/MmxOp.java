@@ -9,8 +9,8 @@ import dev.vmexit.x86.Vector;
 import dev.vmexit.x86.decode.Instruction;
 
 /**
- * An instruction on MMX registers: they are the mantissas of the x87's physical registers, and using
- * one makes all of them valid with TOP 0 (SDM Vol. 3A, 13.1 and 13.2).
+ * An instruction on MMX registers: they are the mantissas of the x87's physical registers, and
+ * using one makes all of them valid with TOP 0 (SDM Vol. 3A, 13.1 and 13.2).
  */
 abstract class MmxOp extends Op {
   private static final int TOP = 7 << 11;
@@ -34,8 +34,7 @@ abstract class MmxOp extends Op {
   /** Offset of an operand's MMX register, or -1. */
   static int mmx(final Instruction insn, final int operand) {
     return operand < insn.operandCount && insn.operandKind[operand] == Instruction.MMX
-        ? StateLayout.FPU_REGISTERS
-            + insn.operandRegister[operand] * StateLayout.FPU_REGISTER_SIZE
+        ? StateLayout.FPU_REGISTERS + insn.operandRegister[operand] * StateLayout.FPU_REGISTER_SIZE
         : -1;
   }
 
@@ -69,8 +68,6 @@ abstract class MmxOp extends Op {
 
   /** The source's 8 bytes; memory of 4 bytes (PUNPCKLxx) zero-extended. */
   final long source8(final SoftCpu cpu) {
-    return source >= 0
-        ? cpu.reg64(source)
-        : cpu.load(readAddress(cpu, memorySize), memorySize);
+    return source >= 0 ? cpu.reg64(source) : cpu.load(readAddress(cpu, memorySize), memorySize);
   }
 }

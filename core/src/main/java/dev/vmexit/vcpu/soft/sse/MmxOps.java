@@ -252,17 +252,14 @@ final class MmxOps {
     InsertWord(final Instruction insn) {
       super(insn);
       register =
-          insn.operandKind[1] == Instruction.MEMORY
-              ? -1
-              : StateLayout.gpr(insn.operandRegister[1]);
+          insn.operandKind[1] == Instruction.MEMORY ? -1 : StateLayout.gpr(insn.operandRegister[1]);
       shift = ((int) insn.immediate & 3) * 16;
     }
 
     @Override
     public void execute(final SoftCpu cpu) {
       check(cpu);
-      final long value =
-          register >= 0 ? cpu.reg16(register) : cpu.load16(readAddress(cpu, 2));
+      final long value = register >= 0 ? cpu.reg16(register) : cpu.load16(readAddress(cpu, 2));
       enterMmx(cpu);
       write(cpu, destination, cpu.reg64(destination) & ~(0xFFFFL << shift) | value << shift);
     }

@@ -37,9 +37,7 @@ final class MoveOps {
     if (insn.operandKind[0] == Instruction.MEMORY) {
       return new Store16(insn, aligned);
     }
-    return insn.operandKind[1] == Instruction.MEMORY
-        ? new Load16(insn, aligned)
-        : new Move16(insn);
+    return insn.operandKind[1] == Instruction.MEMORY ? new Load16(insn, aligned) : new Move16(insn);
   }
 
   /** MOVD and MOVQ between XMM and memory, general and XMM registers; else null. */
@@ -47,8 +45,7 @@ final class MoveOps {
     if (insn.operandKind[0] == Instruction.XMM) {
       return switch (insn.operandKind[1]) {
         case Instruction.MEMORY -> insn.memorySize == 8 ? new Load8(insn) : new Load4(insn);
-        case Instruction.GPR ->
-            insn.operandSizes[1] == 8 ? new FromGpr8(insn) : new FromGpr4(insn);
+        case Instruction.GPR -> insn.operandSizes[1] == 8 ? new FromGpr8(insn) : new FromGpr4(insn);
         case Instruction.XMM -> new MoveLowZero(insn);
         default -> null;
       };
@@ -375,8 +372,7 @@ final class MoveOps {
     @Override
     public void execute(final SoftCpu cpu) {
       check(cpu);
-      cpu.reg32(
-          register, (int) (cpu.reg64(source) >>> 63 | cpu.reg64(source + 8) >>> 63 << 1));
+      cpu.reg32(register, (int) (cpu.reg64(source) >>> 63 | cpu.reg64(source + 8) >>> 63 << 1));
     }
   }
 
@@ -389,8 +385,7 @@ final class MoveOps {
     MaskedStore(final Instruction insn) {
       super(insn);
       addressSize = insn.addressSize;
-      dataSegment =
-          insn.hasPrefix(Instruction.PREFIX_SEGMENT) ? insn.segment : Seg.DS;
+      dataSegment = insn.hasPrefix(Instruction.PREFIX_SEGMENT) ? insn.segment : Seg.DS;
       legacyMode = insn.codeSize != 8;
     }
 

@@ -60,11 +60,9 @@ final class ShuffleOps {
       final long from = source16(cpu);
       final long to = cpu.state + destination;
       final long low =
-          HostMemory.getUnsignedInt(from + first)
-              | (long) HostMemory.getInt(from + second) << 32;
+          HostMemory.getUnsignedInt(from + first) | (long) HostMemory.getInt(from + second) << 32;
       final long high =
-          HostMemory.getUnsignedInt(from + third)
-              | (long) HostMemory.getInt(from + fourth) << 32;
+          HostMemory.getUnsignedInt(from + third) | (long) HostMemory.getInt(from + fourth) << 32;
       HostMemory.putLong(to, low);
       HostMemory.putLong(to + 8, high);
     }
@@ -176,8 +174,7 @@ final class ShuffleOps {
           high = Lanes.shuffleWords(bh, order);
         }
         case SHUFPS -> {
-          low =
-              Lanes.doubleword(a, ah, order & 3) | Lanes.doubleword(a, ah, order >> 2 & 3) << 32;
+          low = Lanes.doubleword(a, ah, order & 3) | Lanes.doubleword(a, ah, order >> 2 & 3) << 32;
           high =
               Lanes.doubleword(b, bh, order >> 4 & 3)
                   | Lanes.doubleword(b, bh, order >> 6 & 3) << 32;
@@ -199,17 +196,14 @@ final class ShuffleOps {
     InsertWord(final Instruction insn) {
       super(insn);
       register =
-          insn.operandKind[1] == Instruction.MEMORY
-              ? -1
-              : StateLayout.gpr(insn.operandRegister[1]);
+          insn.operandKind[1] == Instruction.MEMORY ? -1 : StateLayout.gpr(insn.operandRegister[1]);
       index = (int) insn.immediate & 7;
     }
 
     @Override
     public void execute(final SoftCpu cpu) {
       check(cpu);
-      final int value =
-          register >= 0 ? cpu.reg16(register) : cpu.load16(readAddress(cpu, 2));
+      final int value = register >= 0 ? cpu.reg16(register) : cpu.load16(readAddress(cpu, 2));
       HostMemory.putShort(cpu.state + destination + index * 2, value);
     }
   }
@@ -222,9 +216,7 @@ final class ShuffleOps {
     ExtractWord(final Instruction insn) {
       super(insn);
       register =
-          insn.operandKind[0] == Instruction.MEMORY
-              ? -1
-              : StateLayout.gpr(insn.operandRegister[0]);
+          insn.operandKind[0] == Instruction.MEMORY ? -1 : StateLayout.gpr(insn.operandRegister[0]);
       index = (int) insn.immediate & 7;
     }
 

@@ -5,9 +5,9 @@ import dev.vmexit.vcpu.soft.x87.SoftFloat;
 /**
  * Single- and double-precision arithmetic under MXCSR: exact, with every flag (SDM Vol. 1, 11.5).
  *
- * <p>Floats travel as their bits. Exceptions are collected in {@link SoftFloat#flags}. The NaN rules
- * are those of SSE, which are not the x87's: the first operand wins, and the default NaN is negative
- * (SDM Vol. 1, table 4-7).
+ * <p>Floats travel as their bits. Exceptions are collected in {@link SoftFloat#flags}. The NaN
+ * rules are those of SSE, which are not the x87's: the first operand wins, and the default NaN is
+ * negative (SDM Vol. 1, table 4-7).
  */
 final class SseMath {
   // What an instruction does; chosen when it is bound.
@@ -236,8 +236,7 @@ final class SseMath {
       return a;
     }
     denormals(f, a, a);
-    f.squareRoot(
-        SoftFloat.doubleExponent(a), SoftFloat.normalize(SoftFloat.doubleMantissa(a)));
+    f.squareRoot(SoftFloat.doubleExponent(a), SoftFloat.normalize(SoftFloat.doubleMantissa(a)));
     return f.packDouble();
   }
 
@@ -364,14 +363,12 @@ final class SseMath {
       return a;
     }
     denormals(f, a, a);
-    f.squareRoot(
-        SoftFloat.floatExponent(a), SoftFloat.normalize(SoftFloat.floatMantissa(a)));
+    f.squareRoot(SoftFloat.floatExponent(a), SoftFloat.normalize(SoftFloat.floatMantissa(a)));
     return f.packFloat();
   }
 
   /** MIN and MAX: the second operand whenever the first is not beyond it. */
-  private static int extreme(
-      final SoftFloat f, final int a, final int b, final boolean minimum) {
+  private static int extreme(final SoftFloat f, final int a, final int b, final boolean minimum) {
     if (isNan(a) || isNan(b)) {
       f.flags |= SoftFloat.INVALID;
       return b;

@@ -267,9 +267,7 @@ final class StateOps {
       }
       // MXCSR is loaded with the SSE component even where that takes its initial values.
       final int mxcsr =
-          (components & SSE) != 0
-              ? checkedMxcsr(cpu, cpu.load32(area + 24))
-              : Mxcsr.get(cpu);
+          (components & SSE) != 0 ? checkedMxcsr(cpu, cpu.load32(area + 24)) : Mxcsr.get(cpu);
       if ((components & X87) != 0) {
         if ((present & X87) != 0) {
           restoreX87(cpu, area);

@@ -73,8 +73,7 @@ final class Elementary {
     for (int i = Math.max(difference, 0); i >= 0; i--) {
       quotient <<= 1;
       if (carry || Wide.compare(restHigh, rest, REDUCTION_HIGH, REDUCTION_LOW) >= 0) {
-        restHigh -=
-            REDUCTION_HIGH + (Long.compareUnsigned(rest, REDUCTION_LOW) < 0 ? 1 : 0);
+        restHigh -= REDUCTION_HIGH + (Long.compareUnsigned(rest, REDUCTION_LOW) < 0 ? 1 : 0);
         rest -= REDUCTION_LOW;
         quotient |= 1;
       }

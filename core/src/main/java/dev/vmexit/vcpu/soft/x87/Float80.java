@@ -90,9 +90,7 @@ public final class Float80 {
       final long mantissaA,
       final int exponentB,
       final long mantissaB) {
-    if (f.denormalOperand
-        || isDenormal(exponentA, mantissaA)
-        || isDenormal(exponentB, mantissaB)) {
+    if (f.denormalOperand || isDenormal(exponentA, mantissaA) || isDenormal(exponentB, mantissaB)) {
       f.flags |= SoftFloat.DENORMAL;
     }
   }
@@ -302,8 +300,7 @@ public final class Float80 {
       return;
     }
     denormal(f, exponent, mantissa);
-    f.squareRoot(
-        SoftFloat.extendedExponent(exponent, mantissa), SoftFloat.normalize(mantissa));
+    f.squareRoot(SoftFloat.extendedExponent(exponent, mantissa), SoftFloat.normalize(mantissa));
     f.packExtended();
   }
 

@@ -62,8 +62,7 @@ public final class Float80Conversions {
       Float80.zero(f, sign);
     } else {
       final int shift = Long.numberOfLeadingZeros(magnitude);
-      Float80.result(
-          f, sign << 15 | SoftFloat.EXTENDED_BIAS + 63 - shift, magnitude << shift);
+      Float80.result(f, sign << 15 | SoftFloat.EXTENDED_BIAS + 63 - shift, magnitude << shift);
     }
   }
 
@@ -189,8 +188,7 @@ public final class Float80Conversions {
   }
 
   /** Rounds to an integral value (FRNDINT). */
-  public static void roundToIntegral(
-      final SoftFloat f, final int exponent, final long mantissa) {
+  public static void roundToIntegral(final SoftFloat f, final int exponent, final long mantissa) {
     if (Float80.propagate(f, exponent, mantissa)) {
       return;
     }

@@ -11,8 +11,7 @@ final class Float80Scaling {
   private Float80Scaling() {}
 
   /** a * 2^trunc(b). */
-  static void scale(
-      final SoftFloat f, final int ea, final long ma, final int eb, final long mb) {
+  static void scale(final SoftFloat f, final int ea, final long ma, final int eb, final long mb) {
     if (Float80.propagate(f, ea, ma, eb, mb)) {
       return;
     }
@@ -77,10 +76,7 @@ final class Float80Scaling {
     if (Float80.isInfinite(exponent, mantissa) || mantissa == 0) {
       Float80.result(f, exponent, mantissa);
     } else {
-      Float80.result(
-          f,
-          exponent & 0x8000 | SoftFloat.EXTENDED_BIAS,
-          SoftFloat.normalize(mantissa));
+      Float80.result(f, exponent & 0x8000 | SoftFloat.EXTENDED_BIAS, SoftFloat.normalize(mantissa));
     }
   }
 

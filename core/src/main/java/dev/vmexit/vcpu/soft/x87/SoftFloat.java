@@ -6,10 +6,10 @@ package dev.vmexit.vcpu.soft.x87;
  *
  * <p>A finite number other than zero is a sign (0 or 1), an unbiased exponent and a 64-bit mantissa
  * with bit 63 set: {@code (-1)^sign * mantissa / 2^63 * 2^exponent}. An operation leaves its exact
- * result in {@link #sign}, {@link #exponent}, {@link #high} and {@link #low} (64 more mantissa bits,
- * the last of them sticky); {@link #packExtended}, {@link #packDouble} or {@link #packFloat} rounds
- * it and collects the exceptions (SDM Vol. 1, 4.8.4 and 4.9.1). Zeros, infinities and NaNs are the
- * callers' business.
+ * result in {@link #sign}, {@link #exponent}, {@link #high} and {@link #low} (64 more mantissa
+ * bits, the last of them sticky); {@link #packExtended}, {@link #packDouble} or {@link #packFloat}
+ * rounds it and collects the exceptions (SDM Vol. 1, 4.8.4 and 4.9.1). Zeros, infinities and NaNs
+ * are the callers' business.
  *
  * <p>One instance per vCPU, used as its scratch: nothing here allocates.
  */
@@ -99,9 +99,7 @@ public final class SoftFloat {
 
   /** Unbiased exponent of an extended number, denormals and pseudo-denormals normalized. */
   public static int extendedExponent(final int signExponent, final long mantissa) {
-    return Math.max(signExponent & 0x7FFF, 1)
-        - EXTENDED_BIAS
-        - Long.numberOfLeadingZeros(mantissa);
+    return Math.max(signExponent & 0x7FFF, 1) - EXTENDED_BIAS - Long.numberOfLeadingZeros(mantissa);
   }
 
   /** Mantissa with its first set bit moved to bit 63. */

@@ -148,8 +148,7 @@ final class Wide {
       return set(b);
     }
     final boolean swap =
-        exponent < b.exponent
-            || (exponent == b.exponent && compare(high, low, b.high, b.low) < 0);
+        exponent < b.exponent || (exponent == b.exponent && compare(high, low, b.high, b.low) < 0);
     final Wide big = swap ? b : this;
     final Wide small = swap ? this : b;
     final int shift = big.exponent - small.exponent;
@@ -208,8 +207,7 @@ final class Wide {
     return this;
   }
 
-  static int compare(
-      final long highA, final long lowA, final long highB, final long lowB) {
+  static int compare(final long highA, final long lowA, final long highB, final long lowB) {
     final int order = Long.compareUnsigned(highA, highB);
     return order != 0 ? order : Long.compareUnsigned(lowA, lowB);
   }

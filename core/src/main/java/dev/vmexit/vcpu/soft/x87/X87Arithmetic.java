@@ -5,8 +5,8 @@ import dev.vmexit.vcpu.soft.SoftCpu;
 import dev.vmexit.x86.decode.Instruction;
 
 /**
- * The basic arithmetic of the escapes D8, DA, DC and DE: FADD, FMUL, FCOM, FCOMP, FSUB, FSUBR, FDIV,
- * FDIVR with a register or with a number in memory (SDM Vol. 2, B.17).
+ * The basic arithmetic of the escapes D8, DA, DC and DE: FADD, FMUL, FCOM, FCOMP, FSUB, FSUBR,
+ * FDIV, FDIVR with a register or with a number in memory (SDM Vol. 2, B.17).
  */
 final class X87Arithmetic extends X87Op {
   private static final int ADD = 0;

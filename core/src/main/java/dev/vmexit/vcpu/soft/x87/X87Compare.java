@@ -14,8 +14,7 @@ final class X87Compare extends X87Op {
   private final boolean toFlags;
   private final int pops;
 
-  X87Compare(
-      final Instruction insn, final boolean quiet, final boolean toFlags, final int pops) {
+  X87Compare(final Instruction insn, final boolean quiet, final boolean toFlags, final int pops) {
     super(insn);
     index = insn.modrm & 7;
     this.quiet = quiet;

@@ -65,8 +65,7 @@ final class X87Constant extends X87Op {
       overflow(f);
     } else {
       final boolean up =
-          !exact
-              && (f.rounding == SoftFloat.UP || (f.rounding == SoftFloat.NEAREST && !below));
+          !exact && (f.rounding == SoftFloat.UP || (f.rounding == SoftFloat.NEAREST && !below));
       Float80.result(f, exponent, up ? mantissa + 1 : mantissa);
     }
     finishPush(cpu, f);

@@ -8,8 +8,8 @@ import dev.vmexit.x86.decode.Instruction;
 import dev.vmexit.x86.decode.Mnemonic;
 
 /**
- * FNSTENV, FLDENV, FNSAVE, FRSTOR: the environment of 14 or 28 bytes in its four formats (SDM Vol. 1,
- * figures 8-9 to 8-12), with the registers behind it for the last two.
+ * FNSTENV, FLDENV, FNSAVE, FRSTOR: the environment of 14 or 28 bytes in its four formats (SDM Vol.
+ * 1, figures 8-9 to 8-12), with the registers behind it for the last two.
  */
 final class X87Environment extends X87Op {
   private static final int REGISTERS_SIZE = 80;
@@ -138,13 +138,13 @@ final class X87Environment extends X87Op {
       cpu.reg64(StateLayout.FPU_IP, first & 0xFFFF | (second & high) << 4);
       cpu.reg64(StateLayout.FPU_DP, third & 0xFFFF | (fourth & high) << 4);
       cpu.reg64(StateLayout.FPU_CS, 0);
-      cpu.reg32(StateLayout.FPU_OPCODE, second & 0x7FF);
+      X87State.setOpcode(cpu, second & 0x7FF);
     } else {
       cpu.reg64(StateLayout.FPU_IP, first);
       cpu.reg64(StateLayout.FPU_DP, third);
       cpu.reg64(StateLayout.FPU_CS, second & 0xFFFFL | (fourth & 0xFFFFL) << 32);
       if (wide) {
-        cpu.reg32(StateLayout.FPU_OPCODE, second >>> 16 & 0x7FF);
+        X87State.setOpcode(cpu, second >>> 16 & 0x7FF);
       }
     }
   }

@@ -16,8 +16,7 @@ import dev.vmexit.x86.decode.Instruction;
  * clear a PC would route FERR# through the PIC to IRQ 13; here #MF is raised all the same.
  */
 abstract class X87Op extends Op {
-  private static final int BEFORE =
-      SoftFloat.INVALID | SoftFloat.DENORMAL | SoftFloat.ZERO_DIVIDE;
+  private static final int BEFORE = SoftFloat.INVALID | SoftFloat.DENORMAL | SoftFloat.ZERO_DIVIDE;
   private static final int[] PRECISIONS = {24, 64, 53, 64};
 
   private final int opcode;
@@ -48,7 +47,7 @@ abstract class X87Op extends Op {
 
   /** Leaves the last-instruction pointers; after the memory operand was read. */
   final void note(final SoftCpu cpu) {
-    cpu.reg32(StateLayout.FPU_OPCODE, opcode);
+    X87State.setOpcode(cpu, opcode);
     cpu.reg64(StateLayout.FPU_IP, instructionPointer(cpu));
     final long cs = cpu.reg16(StateLayout.segment(Seg.CS) + StateLayout.SEG_SELECTOR);
     if (memory) {
@@ -56,8 +55,7 @@ abstract class X87Op extends Op {
       final long ds = cpu.reg16(StateLayout.segment(dataSegment) + StateLayout.SEG_SELECTOR);
       cpu.reg64(StateLayout.FPU_CS, cs | ds << 32);
     } else {
-      cpu.reg64(
-          StateLayout.FPU_CS, cs | (long) cpu.reg32(StateLayout.FPU_DS) << 32);
+      cpu.reg64(StateLayout.FPU_CS, cs | (long) cpu.reg32(StateLayout.FPU_DS) << 32);
     }
   }
 
@@ -125,8 +123,7 @@ abstract class X87Op extends Op {
   }
 
   /** Ends an operation whose result goes to ST(i), if none forbids it; then pops. */
-  static void finish(
-      final SoftCpu cpu, final SoftFloat f, final int index, final int pops) {
+  static void finish(final SoftCpu cpu, final SoftFloat f, final int index, final int pops) {
     signal(cpu, f);
     if (!isPrevented(f)) {
       X87State.write(cpu, index, f.packedExponent, f.packedMantissa);

@@ -49,8 +49,7 @@ public final class X87Ops {
       case FLD1, FLDL2T, FLDL2E, FLDPI, FLDLG2, FLDLN2, FLDZ -> new X87Constant(insn);
       case FCHS, FABS, FTST, FXAM, FSQRT, FRNDINT -> new X87Unary(insn);
       case FSCALE, FXTRACT, FPREM, FPREM1 -> new X87Scaling(insn);
-      case F2XM1, FYL2X, FYL2XP1, FPTAN, FPATAN, FSIN, FCOS, FSINCOS ->
-          new X87Transcendental(insn);
+      case F2XM1, FYL2X, FYL2XP1, FPTAN, FPATAN, FSIN, FCOS, FSINCOS -> new X87Transcendental(insn);
       case FNINIT,
           FNCLEX,
           FNOP,

@@ -39,8 +39,7 @@ final class X87Scaling extends X87Op {
       finish(cpu, f, 0, 0);
       return;
     }
-    final int condition =
-        Float80Scaling.remainder(f, ea, ma, eb, mb, mnemonic == Mnemonic.FPREM1);
+    final int condition = Float80Scaling.remainder(f, ea, ma, eb, mb, mnemonic == Mnemonic.FPREM1);
     finish(cpu, f, 0, 0);
     if (condition == Float80Scaling.NO_QUOTIENT || isPrevented(f)) {
       X87State.setStatus(cpu, X87State.statusWord(cpu) & ~X87State.C2);

@@ -62,6 +62,10 @@ public final class X87State {
     return HostMemory.getUnsignedInt(cpu.state + StateLayout.FPU_OPCODE);
   }
 
+  static void setOpcode(final SoftCpu cpu, final int value) {
+    HostMemory.putInt(cpu.state + StateLayout.FPU_OPCODE, value);
+  }
+
   /** Loads control and status; the summary bits follow from them. */
   public static void restore(final SoftCpu cpu, final int control, final int status) {
     setControl(cpu, control);
@@ -81,7 +85,7 @@ public final class X87State {
     setControl(cpu, INITIAL_CONTROL);
     setStatus(cpu, 0);
     setTags(cpu, 0);
-    cpu.reg32(StateLayout.FPU_OPCODE, 0);
+    setOpcode(cpu, 0);
     cpu.reg64(StateLayout.FPU_IP, 0);
     cpu.reg64(StateLayout.FPU_DP, 0);
     // FCS and FDS.
@@ -101,8 +105,7 @@ public final class X87State {
 
   /** Offset of ST(i) in {@link StateLayout}: mantissa, and sign and exponent 8 bytes on. */
   public static int register(final SoftCpu cpu, final int index) {
-    return StateLayout.FPU_REGISTERS
-        + physical(cpu, index) * StateLayout.FPU_REGISTER_SIZE;
+    return StateLayout.FPU_REGISTERS + physical(cpu, index) * StateLayout.FPU_REGISTER_SIZE;
   }
 
   static boolean isEmpty(final SoftCpu cpu, final int index) {
@@ -118,13 +121,10 @@ public final class X87State {
   }
 
   /** Writes ST(i), which is then in use. */
-  static void write(
-      final SoftCpu cpu, final int index, final int exponent, final long mantissa) {
+  static void write(final SoftCpu cpu, final int index, final int exponent, final long mantissa) {
     final int physical = physical(cpu, index);
     final long at =
-        cpu.state
-            + StateLayout.FPU_REGISTERS
-            + (long) physical * StateLayout.FPU_REGISTER_SIZE;
+        cpu.state + StateLayout.FPU_REGISTERS + (long) physical * StateLayout.FPU_REGISTER_SIZE;
     HostMemory.putLong(at, mantissa);
     HostMemory.putShort(at + 8, exponent);
     setTags(cpu, (int) tags(cpu) | 1 << physical);

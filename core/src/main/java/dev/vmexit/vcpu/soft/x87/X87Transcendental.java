@@ -27,9 +27,7 @@ final class X87Transcendental extends X87Op {
     mnemonic = insn.mnemonic;
     pushes = mnemonic == Mnemonic.FSINCOS || mnemonic == Mnemonic.FPTAN;
     binary =
-        mnemonic == Mnemonic.FPATAN
-            || mnemonic == Mnemonic.FYL2X
-            || mnemonic == Mnemonic.FYL2XP1;
+        mnemonic == Mnemonic.FPATAN || mnemonic == Mnemonic.FYL2X || mnemonic == Mnemonic.FYL2XP1;
   }
 
   @Override
@@ -65,9 +63,7 @@ final class X87Transcendental extends X87Op {
     final long mantissa = X87State.mantissa(cpu, 0);
     final int c2 = X87State.statusWord(cpu) & ~X87State.C2;
     X87State.setStatus(cpu, c2);
-    if (!fault
-        && !Float80.isSpecial(exponent, mantissa)
-        && (exponent & 0x7FFF) >= ANGLE_LIMIT) {
+    if (!fault && !Float80.isSpecial(exponent, mantissa) && (exponent & 0x7FFF) >= ANGLE_LIMIT) {
       // Out of range: ST(0) stays, and C2 says so.
       signal(cpu, f);
       X87State.setStatus(cpu, X87State.statusWord(cpu) | X87State.C2);
@@ -131,15 +127,13 @@ final class X87Transcendental extends X87Op {
 
   // ---- exponential ----
 
-  private static void exponential(
-      final SoftFloat f, final int exponent, final long mantissa) {
+  private static void exponential(final SoftFloat f, final int exponent, final long mantissa) {
     if (Float80.propagate(f, exponent, mantissa)) {
       return;
     }
     final boolean negative = (exponent & 0x8000) != 0;
     if (Float80.isInfinite(exponent, mantissa)) {
-      Float80.result(
-          f, negative ? 0x8000 | ONE_EXPONENT : exponent, mantissa);
+      Float80.result(f, negative ? 0x8000 | ONE_EXPONENT : exponent, mantissa);
       return;
     }
     if (mantissa == 0) {
