@@ -6,7 +6,6 @@ import static dev.vmexit.x86.encode.Register.EBX;
 import static dev.vmexit.x86.encode.Register.ECX;
 import static dev.vmexit.x86.encode.Register.EDI;
 import static dev.vmexit.x86.encode.Register.EDX;
-import static dev.vmexit.x86.encode.Register.ESI;
 import static dev.vmexit.x86.encode.Register.R10D;
 import static dev.vmexit.x86.encode.Register.R11D;
 import static dev.vmexit.x86.encode.Register.R12D;

@@ -59,8 +59,7 @@ final class KernelText {
   private static ByteBuffer payload(final ByteBuffer image) {
     final int setup = ((image.get(SETUP_SECTORS) & 0xFF) + 1) * SECTOR;
     final int from = setup + image.getInt(PAYLOAD_OFFSET);
-    return little(
-        Arrays.copyOfRange(image.array(), from, from + image.getInt(PAYLOAD_LENGTH)));
+    return little(Arrays.copyOfRange(image.array(), from, from + image.getInt(PAYLOAD_LENGTH)));
   }
 
   private static ByteBuffer unpack(final Path file, final ByteBuffer payload) throws IOException {

@@ -4,6 +4,7 @@ import dev.vmexit.memory.HostMemory;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicLong;
 import org.agrona.concurrent.IdleStrategy;
 import org.agrona.concurrent.UnsafeBuffer;
 import org.agrona.concurrent.ringbuffer.OneToOneRingBuffer;
@@ -31,8 +32,8 @@ public final class ExitRingWriter implements ExitSink {
 
   private long sequence;
   private boolean ended;
-  private volatile long waits;
-  private volatile long dropped;
+  private final AtomicLong waits = new AtomicLong();
+  private final AtomicLong dropped = new AtomicLong();
   private volatile boolean readerFailed;
   private volatile boolean closed;
 
@@ -113,15 +114,13 @@ public final class ExitRingWriter implements ExitSink {
   }
 
   /** A lost record ends the ring: those after it are relative to it. */
-  @SuppressWarnings("NonAtomicOperationOnVolatileField") // One thread writes, others read.
   private void drop() {
     ended = true;
-    dropped = dropped + 1;
+    dropped.incrementAndGet();
   }
 
-  @SuppressWarnings("NonAtomicOperationOnVolatileField") // One thread writes, others read.
   private int await(final int length) {
-    waits = waits + 1;
+    waits.incrementAndGet();
     idle.reset();
     while (true) {
       final int index = ring.tryClaim(ExitRing.RECORD, length);
@@ -143,12 +142,12 @@ public final class ExitRingWriter implements ExitSink {
 
   /** How often the ring was full. */
   public long waits() {
-    return waits;
+    return waits.get();
   }
 
   /** Records lost after the reader failed. */
   public long dropped() {
-    return dropped;
+    return dropped.get();
   }
 
   /** Called by the reader when it gives up: no more waiting for it. */

@@ -87,8 +87,7 @@ public final class HostMemory {
   }
 
   /** Copies from an array to a place outside the heap. */
-  public static void copyIn(
-      final byte[] from, final int offset, final long to, final long length) {
+  public static void copyIn(final byte[] from, final int offset, final long to, final long length) {
     UnsafeApi.copyMemory(from, UnsafeApi.arrayBaseOffset(byte[].class) + offset, null, to, length);
   }
 

@@ -1,8 +1,8 @@
 package dev.vmexit.vcpu;
 
 /**
- * Offsets of a vCPU's state: one zeroed, page-aligned block outside the heap per vCPU, shared by the
- * interpreter, later by translated code and by the KVM vCPU. All fields are little-endian and
+ * Offsets of a vCPU's state: one zeroed, page-aligned block outside the heap per vCPU, shared by
+ * the interpreter, later by translated code and by the KVM vCPU. All fields are little-endian and
  * naturally aligned.
  *
  * <pre>
@@ -159,9 +159,7 @@ public final class StateLayout {
 
   /** Offset of an 8-bit register: a Gpr number, or AH..BH by {@code Gpr.HIGH_BYTE}. */
   public static int gpr8(final int register) {
-    return (register & dev.vmexit.x86.Gpr.HIGH_BYTE) != 0
-        ? gpr(register & 3) + 1
-        : gpr(register);
+    return (register & dev.vmexit.x86.Gpr.HIGH_BYTE) != 0 ? gpr(register & 3) + 1 : gpr(register);
   }
 
   /** Offset of a segment register's cache. */

@@ -33,6 +33,11 @@ final class HostClock implements RunClock {
   }
 
   @Override
+  public void deviceExit() {
+    // It has taken its time.
+  }
+
+  @Override
   public long retiredLimit(final long retired, final long deadline) {
     if (deadline <= now) {
       return retired + 1;

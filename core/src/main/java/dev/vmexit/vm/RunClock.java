@@ -7,6 +7,9 @@ interface RunClock extends MachineClock {
   /** Tells the host's time at an exit or while halted. */
   void advance(long hostNanos);
 
+  /** An exit to a device or to the clock was taken: on real machines these take time. */
+  void deviceExit();
+
   /** How far the vCPU may run before a deadline of this clock. */
   long retiredLimit(long retired, long deadline);
 

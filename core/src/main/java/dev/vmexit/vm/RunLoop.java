@@ -290,6 +290,7 @@ public final class RunLoop implements PlatformEvents {
       }
       case VcpuExit.TSC -> {
         begin(ExitKind.TSC);
+        clock.deviceExit();
         exit.value = clock.nanos() + HostMemory.getLong(state + StateLayout.TSC_OFFSET);
         event.value = exit.value;
         finish();
@@ -312,6 +313,7 @@ public final class RunLoop implements PlatformEvents {
 
   private void port() {
     begin(ExitKind.PIO);
+    clock.deviceExit();
     if (exit.write) {
       platform.ports().write((int) exit.address, exit.size, (int) exit.value);
     } else {
@@ -325,6 +327,7 @@ public final class RunLoop implements PlatformEvents {
 
   private void mmio() {
     begin(ExitKind.MMIO);
+    clock.deviceExit();
     irqchip.select(number);
     if (exit.write) {
       platform.memory().write(exit.address, exit.size, exit.value);
@@ -353,8 +356,7 @@ public final class RunLoop implements PlatformEvents {
       case Fault.REFLECTED -> {
         finish();
         HostMemory.putLong(state + StateLayout.CR2, gva);
-        recordInjection(
-            Vector.PF, ExitEvent.INJECT_EXCEPTION, -1, true, fault.errorCode);
+        recordInjection(Vector.PF, ExitEvent.INJECT_EXCEPTION, -1, true, fault.errorCode);
         vcpu.injectException(Vector.PF, true, fault.errorCode);
         return -1;
       }

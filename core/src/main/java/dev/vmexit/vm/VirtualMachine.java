@@ -71,10 +71,7 @@ public final class VirtualMachine implements AutoCloseable {
    * @param sink takes the records; stays the caller's
    */
   public VirtualMachine(
-      final GuestMemory memory,
-      final BootEntry entry,
-      final Options options,
-      final ExitSink sink) {
+      final GuestMemory memory, final BootEntry entry, final Options options, final ExitSink sink) {
     if (options.mmu() == MmuKind.SHADOW) {
       final ShadowMmu shadow = new ShadowMmu(TableMemory.of(memory), SlotView.of(memory));
       final SoftVcpu soft = new SoftVcpu(memory, shadow);

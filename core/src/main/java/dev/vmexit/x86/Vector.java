@@ -22,8 +22,8 @@ public final class Vector {
   public static final int XM = 19;
 
   private static final String[] NAMES = {
-    "#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "#9", "#TS", "#NP", "#SS",
-    "#GP", "#PF", "#15", "#MF", "#AC", "#MC", "#XM"
+    "#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "#9", "#TS", "#NP", "#SS", "#GP",
+    "#PF", "#15", "#MF", "#AC", "#MC", "#XM"
   };
 
   private Vector() {}
@@ -35,6 +35,8 @@ public final class Vector {
 
   /** The manual's name of an exception, or the number of an interrupt. */
   public static String name(final int vector) {
-    return vector >= 0 && vector < NAMES.length ? NAMES[vector] : "0x" + Integer.toHexString(vector);
+    return vector >= 0 && vector < NAMES.length
+        ? NAMES[vector]
+        : "0x" + Integer.toHexString(vector);
   }
 }

@@ -70,8 +70,7 @@ final class GuestLoader {
   }
 
   Loaded kernel(final Path kernel, final Optional<Path> initrd) {
-    return load(
-        fileName(kernel), DEFAULT_MEMORY, memory -> boot(memory, kernel, initrd, ""));
+    return load(fileName(kernel), DEFAULT_MEMORY, memory -> boot(memory, kernel, initrd, ""));
   }
 
   Loaded flat(final Path file, final long address, final BootEntry.Mode mode) {
@@ -109,8 +108,7 @@ final class GuestLoader {
     try {
       memory = GuestMemory.builder().ramWithHole(size).hugePages(hugePages).build();
     } catch (final ErrnoException | IllegalArgumentException e) {
-      throw new UserException(
-          "--memory " + size + " bytes cannot be had: " + e.getMessage(), e);
+      throw new UserException("--memory " + size + " bytes cannot be had: " + e.getMessage(), e);
     }
     try {
       return new Loaded(name, memory, filler.fill(memory));

@@ -67,8 +67,7 @@ public final class Main implements Runnable {
   private static CommandLine commandLine(final Main main) {
     final CommandLine line = new CommandLine(main);
     line.setCaseInsensitiveEnumValuesAllowed(true);
-    line.setExecutionExceptionHandler(
-        (e, command, parsed) -> main.report(e, command.getErr()));
+    line.setExecutionExceptionHandler((e, command, parsed) -> main.report(e, command.getErr()));
     line.setParameterExceptionHandler((e, parsed) -> badUsage(e));
     return line;
   }
@@ -77,8 +76,7 @@ public final class Main implements Runnable {
     final PrintWriter err = e.getCommandLine().getErr();
     err.println("vmexit: " + e.getMessage());
     CommandLine.UnmatchedArgumentException.printSuggestions(e, err);
-    err.println(
-        "Try '" + e.getCommandLine().getCommandSpec().qualifiedName() + " --help'.");
+    err.println("Try '" + e.getCommandLine().getCommandSpec().qualifiedName() + " --help'.");
     err.flush();
     return ExitStatus.USAGE;
   }

@@ -209,8 +209,7 @@ final class RunCommand implements Callable<Integer> {
     final Set<ExitKind> kinds = EnumSet.of(ExitKind.GAP);
     for (final String name : exits.split(",", -1)) {
       try {
-        kinds.add(
-            ExitKind.valueOf(name.trim().toUpperCase(Locale.ROOT).replace('-', '_')));
+        kinds.add(ExitKind.valueOf(name.trim().toUpperCase(Locale.ROOT).replace('-', '_')));
       } catch (final IllegalArgumentException e) {
         throw new UserException(
             "--exits "
@@ -291,9 +290,7 @@ final class RunCommand implements Callable<Integer> {
             new VirtualMachine.Options(
                 mmu,
                 clock,
-                clock == VirtualMachine.ClockKind.VIRTUAL
-                    ? 0
-                    : Instant.now().getEpochSecond(),
+                clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
                 output,
                 output,
                 debugExit,
@@ -363,8 +360,7 @@ final class RunCommand implements Callable<Integer> {
       }
     }
     out.print(
-        StatisticsTable.format(
-            statistics, ExitStatistics.Order.COUNT, ExitKind.values().length));
+        StatisticsTable.format(statistics, ExitStatistics.Order.COUNT, ExitKind.values().length));
   }
 
   private static void closeQuietly(final Recorder recorder) {

@@ -74,10 +74,7 @@ final class RunReport {
           }
         };
     err.printf(
-        Locale.ROOT,
-        "vmexit: %,d instructions, %,d exits%n",
-        result.retired(),
-        result.exits());
+        Locale.ROOT, "vmexit: %,d instructions, %,d exits%n", result.retired(), result.exits());
     err.flush();
     return status;
   }

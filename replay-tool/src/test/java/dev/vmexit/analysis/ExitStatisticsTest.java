@@ -59,7 +59,7 @@ final class ExitStatisticsTest {
     assertEquals(10_000, pio.guest().max());
     assertEquals(5_005_000, pio.guest().total());
     // Three digits.
-    assertEquals(5000, pio.guest().p50(), 5);
+    assertTrue(Math.abs(pio.guest().p50() - 5000) <= 5);
     assertEquals(1013, statistics.total().count());
     assertEquals("MMIO", statistics.rows(ExitStatistics.Order.TOTAL).get(0).key());
   }

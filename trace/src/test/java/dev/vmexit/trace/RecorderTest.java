@@ -14,7 +14,6 @@ import dev.vmexit.exit.ExitRingWriter;
 import dev.vmexit.exit.RandomEvents;
 import java.io.BufferedReader;
 import java.io.IOException;
-import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
@@ -23,7 +22,6 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.stream.Stream;
@@ -148,17 +146,7 @@ final class RecorderTest {
   @Test
   void shouldReadToTheLastExitWhenTheProcessWasKilled() throws Exception {
     final Path folder = temporary.resolve("trace");
-    final List<String> command = new ArrayList<>();
-    command.add(ProcessHandle.current().info().command().orElseThrow());
-    for (final String flag : ManagementFactory.getRuntimeMXBean().getInputArguments()) {
-      if (!flag.startsWith("-javaagent")) {
-        command.add(flag);
-      }
-    }
-    command.addAll(List.of("-cp", System.getProperty("java.class.path")));
-    command.addAll(List.of(Victim.class.getName(), folder.toString()));
-    final Process victim =
-        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+    final Process victim = ForkedJvm.start(ForkedJvm.command(Victim.class, folder.toString()));
     long last = -1;
     try (BufferedReader out = victim.inputReader(StandardCharsets.UTF_8)) {
       for (String line = out.readLine(); line != null; line = out.readLine()) {

@@ -25,11 +25,7 @@ final class Block {
 
   private boolean valid = true;
 
-  Block(
-      final long host,
-      final long crossHost,
-      final int codeSize,
-      final Op[] ops) {
+  Block(final long host, final long crossHost, final int codeSize, final Op[] ops) {
     this.host = host;
     this.crossHost = crossHost;
     this.codeSize = codeSize;

@@ -64,8 +64,7 @@ final class BlockBuilder {
     }
     final int status = decoder.decode(bytes, 0, total, codeSize, insn);
     final Op op = bind(status);
-    return new Block(
-        host, op.length > available ? next : 0, codeSize, new Op[] {op});
+    return new Block(host, op.length > available ? next : 0, codeSize, new Op[] {op});
   }
 
   private Op bind(final int status) {
@@ -75,6 +74,9 @@ final class BlockBuilder {
       return status == Decoder.STATUS_TOO_LONG
           ? SystemOps.protectionFault(insn)
           : SystemOps.undefined(insn);
+    }
+    if (!CpuidModel.knows(insn)) {
+      return SystemOps.undefined(insn);
     }
     Op op = IntegerOps.bind(insn);
     if (op == null) {

@@ -4,7 +4,8 @@ import org.agrona.collections.Long2ObjectHashMap;
 
 /**
  * Decoded blocks by the host address of their bytes (which stands for the guest-physical one) and
- * code size, with the pages that they were decoded from, so that a write to a page finds them. Bounded: when full, everything is dropped.
+ * code size, with the pages that they were decoded from, so that a write to a page finds them.
+ * Bounded: when full, everything is dropped.
  */
 final class BlockCache {
   private static final int BUCKETS = 1 << 16;

@@ -33,8 +33,7 @@ final class ControlWrites {
     final boolean paging = (value & ControlRegisters.CR0_PG) != 0;
     if (requested >>> 32 != 0
         || paging && (value & ControlRegisters.CR0_PE) == 0
-        || (value & ControlRegisters.CR0_NW) != 0
-            && (value & ControlRegisters.CR0_CD) == 0) {
+        || (value & ControlRegisters.CR0_NW) != 0 && (value & ControlRegisters.CR0_CD) == 0) {
       throw cpu.raise(Vector.GP, 0);
     }
     long efer = cpu.reg64(StateLayout.EFER);

@@ -1,5 +1,7 @@
 package dev.vmexit.vcpu.soft;
 
+import dev.vmexit.x86.decode.Instruction;
+import dev.vmexit.x86.decode.Mnemonic;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -45,6 +47,8 @@ public final class CpuidModel {
   private static final int EDX_SSE2 = 1 << 26;
 
   private static final int ECX_CX16 = 1 << 13;
+  private static final int ECX_MOVBE = 1 << 22;
+  private static final int ECX_POPCNT = 1 << 23;
   private static final int ECX_TSC_DEADLINE = 1 << 24;
   private static final int ECX_HYPERVISOR = 1 << 31;
 
@@ -54,6 +58,7 @@ public final class CpuidModel {
   private static final int EXT_EDX_RDTSCP = 1 << 27;
   private static final int EXT_EDX_LM = 1 << 29;
   private static final int EXT_ECX_LAHF = 1;
+  private static final int EXT_ECX_LZCNT = 1 << 5;
   private static final int INVARIANT_TSC = 1 << 8;
 
   private static final int[] BRAND = words("vmexit software processor at 1.00 GHz", 48);
@@ -71,13 +76,27 @@ public final class CpuidModel {
   }
 
   /**
+   * Makes of a decoded instruction what this processor takes its bytes for: prefixes that it does
+   * not know are ignored, and false says that it raises #UD though its semantics may be here.
+   */
+  static boolean knows(final Instruction insn) {
+    switch (insn.mnemonic) {
+      case TZCNT -> insn.mnemonic = Mnemonic.BSF;
+      case CRC32, ADCX, ADOX, RDRAND, RDSEED, XSAVE, XRSTOR, XGETBV, XSETBV -> {
+        return false;
+      }
+      default -> {}
+    }
+    return true;
+  }
+
+  /**
    * Answers one leaf.
    *
    * @param apicId of the vCPU that asks
    * @param out eax, ebx, ecx, edx
    */
-  public static void query(
-      final int leaf, final int subleaf, final int apicId, final int[] out) {
+  public static void query(final int leaf, final int subleaf, final int apicId, final int[] out) {
     set(out, 0, 0, 0, 0);
     switch (leaf) {
       case 0 -> set(out, MAX_BASIC, VENDOR[0], VENDOR[2], VENDOR[1]);
@@ -86,27 +105,22 @@ public final class CpuidModel {
               out,
               SIGNATURE,
               apicId << 24 | 1 << 16 | 8 << 8,
-              ECX_CX16 | ECX_TSC_DEADLINE | ECX_HYPERVISOR,
+              ECX_CX16 | ECX_MOVBE | ECX_POPCNT | ECX_TSC_DEADLINE | ECX_HYPERVISOR,
               EDX_FPU | EDX_DE | EDX_PSE | EDX_TSC | EDX_MSR | EDX_PAE | EDX_MCE | EDX_CX8
                   | EDX_APIC | EDX_SEP | EDX_PGE | EDX_CMOV | EDX_PAT | EDX_PSE36 | EDX_CLFSH
                   | EDX_MMX | EDX_FXSR | EDX_SSE | EDX_SSE2);
       case 2 -> set(out, 1, 0, 0, 0);
       case 0x15 -> set(out, 1, 1, FREQUENCY, 0);
       case 0x16 -> set(out, FREQUENCY / 1_000_000, FREQUENCY / 1_000_000, 100, 0);
-      case 0x4000_0000 ->
-          set(out, 0x4000_0000, HYPERVISOR[0], HYPERVISOR[1], HYPERVISOR[2]);
+      case 0x4000_0000 -> set(out, 0x4000_0000, HYPERVISOR[0], HYPERVISOR[1], HYPERVISOR[2]);
       case 0x8000_0000 -> set(out, MAX_EXTENDED, 0, 0, 0);
       case 0x8000_0001 ->
           set(
               out,
               0,
               0,
-              EXT_ECX_LAHF,
-              EXT_EDX_SYSCALL
-                  | EXT_EDX_NX
-                  | EXT_EDX_1GB_PAGES
-                  | EXT_EDX_RDTSCP
-                  | EXT_EDX_LM);
+              EXT_ECX_LAHF | EXT_ECX_LZCNT,
+              EXT_EDX_SYSCALL | EXT_EDX_NX | EXT_EDX_1GB_PAGES | EXT_EDX_RDTSCP | EXT_EDX_LM);
       case 0x8000_0002, 0x8000_0003, 0x8000_0004 -> {
         final int at = (leaf - 0x8000_0002) * 4;
         set(out, BRAND[at], BRAND[at + 1], BRAND[at + 2], BRAND[at + 3]);

@@ -41,8 +41,7 @@ final class EventDelivery {
     this.cpu = cpu;
   }
 
-  void deliver(
-      final int vector, final int type, final boolean hasErrorCode, final int errorCode) {
+  void deliver(final int vector, final int type, final boolean hasErrorCode, final int errorCode) {
     if (!cpu.isProtected()) {
       deliverReal(vector);
     } else {
@@ -68,11 +67,7 @@ final class EventDelivery {
     cpu.addStackPointer(-6);
     final int selector = (int) (target >>> 16);
     cpu.setSegment(
-        Seg.CS,
-        selector,
-        (long) selector << 4,
-        cpu.segmentLimit(Seg.CS),
-        cpu.rights(Seg.CS));
+        Seg.CS, selector, (long) selector << 4, cpu.segmentLimit(Seg.CS), cpu.rights(Seg.CS));
     cpu.setRip(target & 0xFFFF);
     cpu.setRflags(flags & ~(long) (Flags.IF | Flags.TF | Flags.AC | Flags.RF));
     cpu.modeChanged();
@@ -119,8 +114,7 @@ final class EventDelivery {
     final int dpl = Descriptor.dpl(codeRights);
     if (!Descriptor.isCode(codeRights)
         || dpl > cpu.cpl()
-        || wide
-            && (codeRights & (Descriptor.LONG | Descriptor.BIG)) != Descriptor.LONG) {
+        || wide && (codeRights & (Descriptor.LONG | Descriptor.BIG)) != Descriptor.LONG) {
       throw cpu.raise(Vector.GP, selectorError);
     }
     if ((codeRights & Descriptor.PRESENT) == 0) {
@@ -142,21 +136,16 @@ final class EventDelivery {
     SegmentLoader.setCode(cpu, selector & 0xFFFC | newCpl, raw | 1L << 40);
     cpu.setRip(target);
     final boolean interruptGate = (gateType & 1) == 0;
-    cpu.setRflags(
-        cpu.rflags() & ~(long) (CLEARED | (interruptGate ? Flags.IF : 0)));
+    cpu.setRflags(cpu.rflags() & ~(long) (CLEARED | (interruptGate ? Flags.IF : 0)));
     cpu.modeChanged();
   }
 
   private long descriptorAddress(final int selector, final int ext) {
     final boolean local = (selector & 4) != 0;
     final long base =
-        local
-            ? cpu.segmentBase(Seg.LDTR)
-            : HostMemory.getLong(cpu.state + StateLayout.GDTR_BASE);
+        local ? cpu.segmentBase(Seg.LDTR) : HostMemory.getLong(cpu.state + StateLayout.GDTR_BASE);
     final long limit =
-        local
-            ? cpu.segmentLimit(Seg.LDTR)
-            : HostMemory.getLong(cpu.state + StateLayout.GDTR_LIMIT);
+        local ? cpu.segmentLimit(Seg.LDTR) : HostMemory.getLong(cpu.state + StateLayout.GDTR_LIMIT);
     if ((selector & 0xFFF8) + 7 > limit
         || local && (cpu.rights(Seg.LDTR) & StateLayout.SEG_UNUSABLE) != 0) {
       throw cpu.raise(Vector.GP, selector & 0xFFFC | ext);

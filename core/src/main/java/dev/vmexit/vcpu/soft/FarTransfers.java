@@ -125,12 +125,9 @@ final class FarTransfers {
       return;
     }
     final long stackAt = 2L * operandSize + release;
-    final long newStack =
-        cpu.load(cpu.stackAddress(stackAt, operandSize, false), operandSize);
+    final long newStack = cpu.load(cpu.stackAddress(stackAt, operandSize, false), operandSize);
     final int newSelector =
-        (int)
-                cpu.load(
-                    cpu.stackAddress(stackAt + operandSize, operandSize, false), operandSize)
+        (int) cpu.load(cpu.stackAddress(stackAt + operandSize, operandSize, false), operandSize)
             & 0xFFFF;
     leaveToOuter(cpu, selector, raw, target, newSelector, newStack);
     cpu.addStackPointer(release);
@@ -171,8 +168,7 @@ final class FarTransfers {
       if (!to64 || newCpl == 3 || (newSelector & 3) != newCpl) {
         throw cpu.raise(Vector.GP, 0);
       }
-      cpu.setSegment(
-          Seg.SS, newSelector, 0, 0, StateLayout.SEG_UNUSABLE | newCpl << 5);
+      cpu.setSegment(Seg.SS, newSelector, 0, 0, StateLayout.SEG_UNUSABLE | newCpl << 5);
     } else {
       final long stack = SegmentLoader.checkedStack(cpu, newSelector, newCpl, Vector.GP);
       cpu.setSegment(
@@ -311,8 +307,15 @@ final class FarTransfers {
     }
     cpu.setRflags(
         image
-            & (Flags.ARITHMETIC | Flags.TF | Flags.IF | Flags.DF | Flags.IOPL | Flags.NT
-                | Flags.VM | Flags.AC | Flags.ID));
+            & (Flags.ARITHMETIC
+                | Flags.TF
+                | Flags.IF
+                | Flags.DF
+                | Flags.IOPL
+                | Flags.NT
+                | Flags.VM
+                | Flags.AC
+                | Flags.ID));
     for (int i = 0; i < 4; i++) {
       cpu.setSegment(segments[i], values[i], (long) values[i] << 4, 0xFFFF, 0xF3);
     }
@@ -352,8 +355,7 @@ final class FarTransfers {
     flat(cpu, Seg.SS, selector + 8, FLAT_DATA);
     cpu.setRip(HostMemory.getLong(s + StateLayout.LSTAR));
     cpu.modeChanged();
-    cpu.setRflags(
-        flags & ~HostMemory.getLong(s + StateLayout.SFMASK) & ~(long) Flags.RF);
+    cpu.setRflags(flags & ~HostMemory.getLong(s + StateLayout.SFMASK) & ~(long) Flags.RF);
   }
 
   static void sysret(final SoftVcpu cpu, final int operandSize) {

@@ -140,7 +140,9 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
     permits = 0;
   }
 
-  /** Whether an exit of the instruction at rip awaits its answer, or answers or permits are kept. */
+  /**
+   * Whether an exit of the instruction at rip awaits its answer, or answers or permits are kept.
+   */
   final boolean instructionPending() {
     return awaiting || fragmentCount + permits > 0;
   }
@@ -181,8 +183,7 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
     request(VcpuExit.PIO);
   }
 
-  final void describe(
-      final long address, final int size, final boolean write, final long value) {
+  final void describe(final long address, final int size, final boolean write, final long value) {
     exit.address = address;
     exit.size = size;
     exit.write = write;
@@ -280,8 +281,7 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
             + (int) (linear >>> 12 & StateLayout.TLB_ENTRIES - 1) * StateLayout.TLB_ENTRY_SIZE;
     final long entry = state + offset;
     final long addend = host - linear;
-    if (HostMemory.getLong(entry + StateLayout.TLB_ADDEND) != addend
-        || !holdsPage(entry, page)) {
+    if (HostMemory.getLong(entry + StateLayout.TLB_ADDEND) != addend || !holdsPage(entry, page)) {
       HostMemory.putLong(entry + StateLayout.TLB_READ, StateLayout.TLB_NO_PAGE);
       HostMemory.putLong(entry + StateLayout.TLB_WRITE, StateLayout.TLB_NO_PAGE);
       HostMemory.putLong(entry + StateLayout.TLB_FETCH, StateLayout.TLB_NO_PAGE);
@@ -418,8 +418,7 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
   /** Host address for fetching at a linear address, or 0 where no slot backs it. */
   final long fetchHost(final long linear) {
     final long entry =
-        tlb
-            + (linear >>> 12 & StateLayout.TLB_ENTRIES - 1) * StateLayout.TLB_ENTRY_SIZE;
+        tlb + (linear >>> 12 & StateLayout.TLB_ENTRIES - 1) * StateLayout.TLB_ENTRY_SIZE;
     if (HostMemory.getLong(entry + StateLayout.TLB_FETCH) == (linear & PAGE_MASK)) {
       return linear + HostMemory.getLong(entry + StateLayout.TLB_ADDEND);
     }

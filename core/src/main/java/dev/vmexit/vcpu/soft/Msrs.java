@@ -110,8 +110,7 @@ final class Msrs {
   private boolean writeEfer(final long value) {
     final long s = cpu.state;
     final long old = HostMemory.getLong(s + StateLayout.EFER);
-    final boolean paging =
-        (HostMemory.getLong(s + StateLayout.CR0) & ControlRegisters.CR0_PG) != 0;
+    final boolean paging = (HostMemory.getLong(s + StateLayout.CR0) & ControlRegisters.CR0_PG) != 0;
     if ((value & ~(EFER_WRITABLE | ControlRegisters.EFER_LMA)) != 0
         || paging && ((value ^ old) & ControlRegisters.EFER_LME) != 0) {
       return false;
@@ -121,5 +120,4 @@ final class Msrs {
     cpu.controlChanged(true);
     return true;
   }
-
 }

@@ -10,10 +10,10 @@ import dev.vmexit.x86.decode.Instruction;
  * One decoded instruction, bound to its operands: immutable once its block is built, shared by
  * every pass over it.
  *
- * <p>{@link #execute} does the whole instruction or, by throwing, none of what the architecture says
- * must not be seen of a faulting one: every memory operand is probed before a register or a flag
- * changes. What it needs in a memory address is kept as offsets into {@link StateLayout}; a part
- * that the address lacks points at {@link StateLayout#ZERO}, so that the sum has no branch.
+ * <p>{@link #execute} does the whole instruction or, by throwing, none of what the architecture
+ * says must not be seen of a faulting one: every memory operand is probed before a register or a
+ * flag changes. What it needs in a memory address is kept as offsets into {@link StateLayout}; a
+ * part that the address lacks points at {@link StateLayout#ZERO}, so that the sum has no branch.
  *
  * <p>While a terminator (see {@link #isTerminator}) runs, {@link StateLayout#RIP} already holds the
  * address of the next instruction, and the terminator may replace it. Any other op must neither

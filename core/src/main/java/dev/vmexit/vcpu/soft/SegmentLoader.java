@@ -71,8 +71,7 @@ final class SegmentLoader {
     final boolean readable =
         data || Descriptor.isCode(rights) && (rights & Descriptor.READ_WRITE) != 0;
     if (!readable
-        || !Descriptor.isConforming(rights)
-            && Math.max(rpl, cpu.cpl()) > Descriptor.dpl(rights)) {
+        || !Descriptor.isConforming(rights) && Math.max(rpl, cpu.cpl()) > Descriptor.dpl(rights)) {
       throw cpu.raise(Vector.GP, error);
     }
     if ((rights & Descriptor.PRESENT) == 0) {
@@ -80,11 +79,7 @@ final class SegmentLoader {
     }
     raw = markAccessed(cpu, selector, raw);
     cpu.setSegment(
-        segment,
-        selector,
-        Descriptor.base(raw),
-        Descriptor.limit(raw),
-        Descriptor.rights(raw));
+        segment, selector, Descriptor.base(raw), Descriptor.limit(raw), Descriptor.rights(raw));
   }
 
   /** Null keeps the base in long mode: it alone is used there, by MSR. */
@@ -108,11 +103,7 @@ final class SegmentLoader {
     }
     final long raw = checkedStack(cpu, selector, newCpl, vector);
     cpu.setSegment(
-        Seg.SS,
-        selector,
-        Descriptor.base(raw),
-        Descriptor.limit(raw),
-        Descriptor.rights(raw));
+        Seg.SS, selector, Descriptor.base(raw), Descriptor.limit(raw), Descriptor.rights(raw));
   }
 
   static long checkedStack(
@@ -167,11 +158,7 @@ final class SegmentLoader {
 
   static void setCode(final SoftVcpu cpu, final int selector, final long raw) {
     cpu.setSegment(
-        Seg.CS,
-        selector,
-        Descriptor.base(raw),
-        Descriptor.limit(raw),
-        Descriptor.rights(raw));
+        Seg.CS, selector, Descriptor.base(raw), Descriptor.limit(raw), Descriptor.rights(raw));
   }
 
   static void loadLdt(final SoftVcpu cpu, final int selector) {
@@ -205,8 +192,7 @@ final class SegmentLoader {
     checkPresent(cpu, rights, selector);
     final long base = systemBase(cpu, address, raw);
     cpu.storeSystem(address + 5, 1, raw >>> 40 & 0xFF | Descriptor.TSS_BUSY);
-    cpu.setSegment(
-        Seg.TR, selector, base, Descriptor.limit(raw), rights | Descriptor.TSS_BUSY);
+    cpu.setSegment(Seg.TR, selector, base, Descriptor.limit(raw), rights | Descriptor.TSS_BUSY);
   }
 
   private static void checkPresent(final SoftVcpu cpu, final int rights, final int selector) {

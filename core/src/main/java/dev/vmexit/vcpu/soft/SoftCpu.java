@@ -73,8 +73,8 @@ public abstract class SoftCpu {
    * Sets all six arithmetic flags lazily.
    *
    * @param result sign-extended from the operand size to 64 bits: gives SF, ZF and (low byte) PF
-   * @param carries the vector of carry-outs of each bit position, shifted left so that the operand's
-   *     top bit is bit 63: CF is bit 63, OF is bit 63 ^ bit 62
+   * @param carries the vector of carry-outs of each bit position, shifted left so that the
+   *     operand's top bit is bit 63: CF is bit 63, OF is bit 63 ^ bit 62
    * @param aux AF in bit 4; bit 2 inverts PF, bit 7 inverts SF; all other bits zero
    */
   public final void setFlags(final long result, final long carries, final long aux) {
@@ -323,7 +323,9 @@ public abstract class SoftCpu {
    */
   public abstract long legacyAddress(int segment, long offset, int size, boolean write);
 
-  /** Linear address of ES:rDI or a source segment's rSI for strings, checks as the mode has them. */
+  /**
+   * Linear address of ES:rDI or a source segment's rSI for strings, checks as the mode has them.
+   */
   public abstract long stringAddress(
       int segment, long offset, int size, boolean write, boolean legacy);
 
@@ -357,7 +359,9 @@ public abstract class SoftCpu {
 
   // ---- ways out ----
 
-  /** Raises a fault with no error code; never returns, the type lets callers write {@code throw}. */
+  /**
+   * Raises a fault with no error code; never returns, the type lets callers write {@code throw}.
+   */
   public abstract GuestFault raise(int vector);
 
   /** Raises a fault with an error code. */

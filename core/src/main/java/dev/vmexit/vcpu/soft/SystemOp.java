@@ -32,6 +32,7 @@ final class SystemOp extends Op {
 
   /** Bytes that OUT moves: its second operand. */
   final int outSize;
+
   final long immediate;
   final long immediate2;
 
@@ -109,8 +110,7 @@ final class SystemOp extends Op {
         : effective + cpu.reg64(segmentBaseOffset);
   }
 
-  long displaced(
-      final SoftVcpu cpu, final long delta, final int size, final boolean write) {
+  long displaced(final SoftVcpu cpu, final long delta, final int size, final boolean write) {
     return displacedAddress(cpu, delta, size, write);
   }
 

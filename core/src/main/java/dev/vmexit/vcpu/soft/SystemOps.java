@@ -63,11 +63,9 @@ final class SystemOps {
               insn, (c, o) -> FarTransfers.returnFar(c, o.operandSize, (int) o.immediate & 0xFFFF));
       case IRET -> ending(insn, (c, o) -> FarTransfers.interruptReturn(c, o.operandSize));
       case INT -> ending(insn, SystemOps::interrupt);
-      case INT3 ->
-          ending(insn, (c, o) -> c.softwareInterrupt(Vector.BP, EventDelivery.SOFTWARE));
+      case INT3 -> ending(insn, (c, o) -> c.softwareInterrupt(Vector.BP, EventDelivery.SOFTWARE));
       case INT1 ->
-          ending(
-              insn, (c, o) -> c.softwareInterrupt(Vector.DB, EventDelivery.PRIVILEGED_SOFTWARE));
+          ending(insn, (c, o) -> c.softwareInterrupt(Vector.DB, EventDelivery.PRIVILEGED_SOFTWARE));
       case INTO -> ending(insn, SystemOps::interruptOnOverflow);
       case SYSCALL -> ending(insn, (c, o) -> FarTransfers.syscall(c));
       case SYSRET -> ending(insn, (c, o) -> FarTransfers.sysret(c, o.operandSize));
@@ -89,8 +87,7 @@ final class SystemOps {
       case INVD, WBINVD -> plain(insn, (c, o) -> privileged(c));
       case CLTS -> ending(insn, SystemOps::clearTaskSwitched);
       case LMSW -> ending(insn, SystemOps::loadStatusWord);
-      case SMSW ->
-          plain(insn, (c, o) -> o.writeSelector(c, c.reg64(StateLayout.CR0)));
+      case SMSW -> plain(insn, (c, o) -> o.writeSelector(c, c.reg64(StateLayout.CR0)));
       case LGDT ->
           plain(insn, (c, o) -> loadTable(c, o, StateLayout.GDTR_BASE, StateLayout.GDTR_LIMIT));
       case LIDT ->
@@ -260,8 +257,7 @@ final class SystemOps {
       return 0;
     }
     final boolean local = (selector & 4) != 0;
-    final long limit =
-        local ? cpu.segmentLimit(Seg.LDTR) : cpu.reg64(StateLayout.GDTR_LIMIT);
+    final long limit = local ? cpu.segmentLimit(Seg.LDTR) : cpu.reg64(StateLayout.GDTR_LIMIT);
     if ((selector & 0xFFF8) + 7 > limit
         || local && (cpu.rights(Seg.LDTR) & StateLayout.SEG_UNUSABLE) != 0) {
       return 0;
@@ -292,8 +288,7 @@ final class SystemOps {
               : type != 0 && type != 6 && type != 7 && type != 8 && type != 0xA && type < 0xD;
     }
     if (valid) {
-      SystemOp.writeRegister(
-          cpu, op.register0, op.operandSize, raw >>> 32 & 0x00F0_FF00L);
+      SystemOp.writeRegister(cpu, op.register0, op.operandSize, raw >>> 32 & 0x00F0_FF00L);
     }
     setZero(cpu, valid);
   }
@@ -304,11 +299,7 @@ final class SystemOps {
     final int type = rights & Descriptor.TYPE;
     boolean valid = raw != 0;
     if (valid && (rights & Descriptor.S) == 0) {
-      valid =
-          type == 2
-              || type == 9
-              || type == 0xB
-              || !cpu.isLong() && (type == 1 || type == 3);
+      valid = type == 2 || type == 9 || type == 0xB || !cpu.isLong() && (type == 1 || type == 3);
     }
     if (valid) {
       SystemOp.writeRegister(cpu, op.register0, op.operandSize, Descriptor.limit(raw));
@@ -336,9 +327,7 @@ final class SystemOps {
     final boolean memory = op.kind0 == Instruction.MEMORY;
     final long address = memory ? op.address(cpu, 2, true) : 0;
     final int target =
-        memory
-            ? (int) cpu.loadForWrite(address, 2)
-            : cpu.reg16(StateLayout.gpr(op.register0));
+        memory ? (int) cpu.loadForWrite(address, 2) : cpu.reg16(StateLayout.gpr(op.register0));
     final boolean lower = (target & 3) < (source & 3);
     if (lower) {
       final int adjusted = target & 0xFFFC | source & 3;
@@ -388,8 +377,7 @@ final class SystemOps {
 
   private static void clearInterrupts(final SoftVcpu cpu, final SystemOp op) {
     checkIopl(cpu);
-    HostMemory.putLong(
-        cpu.state + StateLayout.RFLAGS, cpu.systemFlags() & ~(long) Flags.IF);
+    HostMemory.putLong(cpu.state + StateLayout.RFLAGS, cpu.systemFlags() & ~(long) Flags.IF);
   }
 
   private static void setInterrupts(final SoftVcpu cpu, final SystemOp op) {
@@ -414,8 +402,7 @@ final class SystemOps {
     }
     final long image = cpu.pop(op.operandSize);
     cpu.setRflags(
-        FarTransfers.mergeFlags(
-            cpu.rflags(), image, op.operandSize, cpu.cpl(), cpu.iopl()));
+        FarTransfers.mergeFlags(cpu.rflags(), image, op.operandSize, cpu.cpl(), cpu.iopl()));
   }
 
   private static void halt(final SoftVcpu cpu, final SystemOp op) {
@@ -477,8 +464,7 @@ final class SystemOps {
   private static void writeMsr(final SoftVcpu cpu, final SystemOp op) {
     privileged(cpu);
     if (!cpu.answered()) {
-      final long value =
-          cpu.reg32(RAX) & 0xFFFF_FFFFL | (long) cpu.reg32(RDX) << 32;
+      final long value = cpu.reg32(RAX) & 0xFFFF_FFFFL | (long) cpu.reg32(RDX) << 32;
       cpu.describe(cpu.reg32(RCX) & 0xFFFF_FFFFL, 8, true, value);
     }
     cpu.request(VcpuExit.MSR);
@@ -517,15 +503,13 @@ final class SystemOps {
           case 8 -> StateLayout.CR8;
           default -> throw cpu.undefined();
         };
-    SystemOp.writeRegister(
-        cpu, op.register0, op.codeSize == 8 ? 8 : 4, cpu.reg64(offset));
+    SystemOp.writeRegister(cpu, op.register0, op.codeSize == 8 ? 8 : 4, cpu.reg64(offset));
   }
 
   private static void moveToControl(final SoftVcpu cpu, final SystemOp op) {
     privileged(cpu);
     final int source = StateLayout.gpr(op.register1);
-    final long value =
-        op.codeSize == 8 ? cpu.reg64(source) : cpu.reg32(source) & 0xFFFF_FFFFL;
+    final long value = op.codeSize == 8 ? cpu.reg64(source) : cpu.reg32(source) & 0xFFFF_FFFFL;
     switch (op.register0) {
       case 0 -> ControlWrites.cr0(cpu, value);
       case 2 -> cpu.reg64(StateLayout.CR2, value);
@@ -538,8 +522,7 @@ final class SystemOps {
 
   private static void clearTaskSwitched(final SoftVcpu cpu, final SystemOp op) {
     privileged(cpu);
-    cpu.reg64(
-        StateLayout.CR0, cpu.reg64(StateLayout.CR0) & ~ControlRegisters.CR0_TS);
+    cpu.reg64(StateLayout.CR0, cpu.reg64(StateLayout.CR0) & ~ControlRegisters.CR0_TS);
   }
 
   private static void loadStatusWord(final SoftVcpu cpu, final SystemOp op) {
@@ -552,8 +535,7 @@ final class SystemOps {
 
   private static int debugRegister(final SoftVcpu cpu, final int number) {
     privileged(cpu);
-    final boolean extensions =
-        (cpu.reg64(StateLayout.CR4) & ControlRegisters.CR4_DE) != 0;
+    final boolean extensions = (cpu.reg64(StateLayout.CR4) & ControlRegisters.CR4_DE) != 0;
     return switch (number) {
       case 0, 1, 2, 3 -> StateLayout.DR0 + number * 8;
       case 4, 5 -> {
@@ -570,10 +552,7 @@ final class SystemOps {
 
   private static void moveFromDebug(final SoftVcpu cpu, final SystemOp op) {
     SystemOp.writeRegister(
-        cpu,
-        op.register0,
-        op.codeSize == 8 ? 8 : 4,
-        cpu.reg64(debugRegister(cpu, op.register1)));
+        cpu, op.register0, op.codeSize == 8 ? 8 : 4, cpu.reg64(debugRegister(cpu, op.register1)));
   }
 
   private static void moveToDebug(final SoftVcpu cpu, final SystemOp op) {

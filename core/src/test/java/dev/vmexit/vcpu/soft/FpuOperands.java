@@ -67,12 +67,12 @@ final class FpuOperands {
     final long sign = random.nextLong() & Long.MIN_VALUE;
     return switch (random.nextInt(8)) {
       case 0, 1 -> sign | DOUBLES[random.nextInt(DOUBLES.length)];
-      case 2 -> sign | bits() & 0xF_FFFF_FFFF_FFFFL;
-      case 3 -> sign | bits() & 0xF_FFFF_FFFF_FFFFL | (long) random.nextInt(0x7FF) << 52;
-      case 4 -> sign | bits() & 0xF_FFFF_FFFF_FFFFL | 1023L - 40 + random.nextInt(105) << 52;
-      case 5 -> sign | bits() & 0xF_FFFF_FFFF_FFFFL | (long) random.nextInt(60) << 52;
+      case 2 -> sign | (bits() & 0xF_FFFF_FFFF_FFFFL);
+      case 3 -> sign | (bits() & 0xF_FFFF_FFFF_FFFFL) | (long) random.nextInt(0x7FF) << 52;
+      case 4 -> sign | (bits() & 0xF_FFFF_FFFF_FFFFL) | (1023L - 40 + random.nextInt(105)) << 52;
+      case 5 -> sign | (bits() & 0xF_FFFF_FFFF_FFFFL) | (long) random.nextInt(60) << 52;
       case 6 -> Double.doubleToRawLongBits((random.nextInt(200) - 100) / 2.0);
-      default -> sign | bits() & 0xF_FFFF_FFFF_FFFFL | 1023L - 130 + random.nextInt(260) << 52;
+      default -> sign | (bits() & 0xF_FFFF_FFFF_FFFFL) | (1023L - 130 + random.nextInt(260)) << 52;
     };
   }
 
@@ -83,7 +83,7 @@ final class FpuOperands {
       case 0, 1 -> sign | FLOATS[random.nextInt(FLOATS.length)];
       case 2 -> sign | fraction;
       case 3 -> sign | fraction | random.nextInt(255) << 23;
-      case 4 -> sign | fraction | 127 - 20 + random.nextInt(55) << 23;
+      case 4 -> sign | fraction | (127 - 20 + random.nextInt(55)) << 23;
       case 5 -> sign | fraction | random.nextInt(30) << 23;
       default -> Float.floatToRawIntBits((random.nextInt(200) - 100) / 2.0f);
     };
@@ -93,8 +93,8 @@ final class FpuOperands {
   long packed() {
     return switch (random.nextInt(4)) {
       case 0 -> bits();
-      case 1 -> random.nextLong() & 0x8181_7F7F_0180_FF00L | bits() & 0x0F0FL;
-      case 2 -> floatBits() & 0xFFFF_FFFFL | (long) floatBits() << 32;
+      case 1 -> (random.nextLong() & 0x8181_7F7F_0180_FF00L) | (bits() & 0x0F0FL);
+      case 2 -> (floatBits() & 0xFFFF_FFFFL) | (long) floatBits() << 32;
       default -> doubleBits();
     };
   }
@@ -123,7 +123,7 @@ final class FpuOperands {
     }
     return switch (random.nextInt(4)) {
       case 0 -> Long.MIN_VALUE;
-      case 1 -> bits() & -1L << 11 | Long.MIN_VALUE;
+      case 1 -> (bits() & -1L << 11) | Long.MIN_VALUE;
       default -> bits() | Long.MIN_VALUE;
     };
   }

@@ -173,10 +173,10 @@ final class FpuStateTest {
     final byte[] image = new byte[512];
     final FpuOperands operands = new FpuOperands(random);
     final ByteBuffer fx = little(image);
-    fx.putShort(0, (short) (random.nextInt() & 0x1F00 | 0x7F));
+    fx.putShort(0, (short) ((random.nextInt() & 0x1F00) | 0x7F));
     fx.putShort(2, (short) (random.nextInt() & 0x7F7F));
     fx.put(4, (byte) random.nextInt());
-    fx.putInt(24, random.nextInt() & 0xE07F | 0x1F80);
+    fx.putInt(24, (random.nextInt() & 0xE07F) | 0x1F80);
     for (int i = 0; i < 8; i++) {
       fx.putLong(32 + 16 * i, operands.packed());
       fx.putShort(40 + 16 * i, (short) random.nextInt());

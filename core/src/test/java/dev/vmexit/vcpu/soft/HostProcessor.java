@@ -23,7 +23,7 @@ import java.lang.invoke.MethodHandle;
  *   0x0000  trampoline and the code under test   one page
  *   0x1000  state block                          one page, see the constants
  *   0x2000  guard                                one page
- *   0x3F80  memory of the code under test        MEMORY_SIZE, a page boundary in its midst
+ *   0x3000  memory of the code under test        MEMORY_SIZE
  *   0x5000  guard                                one page
  * </pre>
  *
@@ -35,7 +35,7 @@ import java.lang.invoke.MethodHandle;
 @SuppressWarnings("restricted") // Foreign calls are what this class is for.
 final class HostProcessor implements AutoCloseable {
   /** Bytes of memory that the code under test may use. */
-  static final int MEMORY_SIZE = 0x1080;
+  static final int MEMORY_SIZE = 0x2000;
 
   /** Longest code under test. */
   static final int MAX_CODE = 256;
@@ -46,7 +46,7 @@ final class HostProcessor implements AutoCloseable {
   private static final int PAGE = 4096;
   private static final int CODE_SLOT = 0x800;
   private static final int STATE = PAGE;
-  private static final int MEMORY = 4 * PAGE - 0x80;
+  private static final int MEMORY = 3 * PAGE;
   private static final int MAPPING_SIZE = 6 * PAGE;
 
   // The state block.

@@ -65,14 +65,14 @@ final class SoftProcessor implements AutoCloseable {
     this.codeAddress = codeAddress;
     this.memoryAddress = memoryAddress;
     final long base = codeAddress & -SLOT_SIZE;
-    if (memoryAddress < base || memoryAddress + HostProcessor.MEMORY_SIZE > base + 0xC000) {
+    if (memoryAddress < base || memoryAddress + OracleCase.MEMORY_BYTES > base + 0xC000) {
       throw new IllegalArgumentException("code and memory are not in one slot");
     }
     stackTop = base + STACK_TOP;
     final GuestMemory.Builder builder = GuestMemory.builder();
     if (backing == Backing.MMIO) {
       final long hole = memoryAddress & -PAGE;
-      final long end = (memoryAddress + HostProcessor.MEMORY_SIZE + PAGE - 1) & -PAGE;
+      final long end = (memoryAddress + OracleCase.MEMORY_BYTES + PAGE - 1) & -PAGE;
       builder.ram(base, hole - base).ram(end, base + SLOT_SIZE - end);
     } else {
       builder.ram(base, SLOT_SIZE);

@@ -169,7 +169,7 @@ final class SseHostTest {
       mxcsr |= random.nextInt() & 0x8040;
     }
     if (random.nextBoolean()) {
-      mxcsr = mxcsr & ~0x6000 | random.nextInt() & 0x3F;
+      mxcsr = (mxcsr & ~0x6000) | (random.nextInt() & 0x3F);
     }
     fx.putInt(24, mxcsr);
     for (int i = 0; i < 8; i++) {
@@ -308,7 +308,7 @@ final class SseHostTest {
   private long operand(final int kind) {
     return switch (kind) {
       case 0 -> operands.doubleBits();
-      case 1 -> operands.floatBits() & 0xFFFF_FFFFL | (long) operands.floatBits() << 32;
+      case 1 -> (operands.floatBits() & 0xFFFF_FFFFL) | (long) operands.floatBits() << 32;
       default -> operands.packed();
     };
   }

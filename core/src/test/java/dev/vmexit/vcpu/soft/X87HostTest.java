@@ -133,7 +133,7 @@ final class X87HostTest {
     if (random.nextInt(4) != 0) {
       mantissa = random.nextLong() | Long.MIN_VALUE;
       exponent =
-          exponent & 0x8000
+          (exponent & 0x8000)
               | switch (mnemonic) {
                 case F2XM1 -> 0x3FFE - random.nextInt(random.nextBoolean() ? 4 : 70);
                 case FYL2XP1 -> 0x3FFC - random.nextInt(random.nextBoolean() ? 4 : 70);
@@ -148,11 +148,11 @@ final class X87HostTest {
       final int magnitude = exponent & 0x7FFF;
       exponent =
           switch (mnemonic) {
-            case F2XM1 -> exponent & 0x8000 | Math.min(magnitude, 0x3FFE);
-            case FYL2XP1 -> exponent & 0x8000 | Math.min(magnitude, 0x3FFC);
+            case F2XM1 -> (exponent & 0x8000) | Math.min(magnitude, 0x3FFE);
+            case FYL2XP1 -> (exponent & 0x8000) | Math.min(magnitude, 0x3FFC);
             case FYL2X, FPATAN -> exponent;
             default ->
-                exponent & 0x8000 | (magnitude > 0x3FFF ? 0x403E + magnitude % 9 : magnitude);
+                (exponent & 0x8000) | (magnitude > 0x3FFF ? 0x403E + magnitude % 9 : magnitude);
           };
     }
     fx.putLong(32, mantissa);
@@ -244,7 +244,7 @@ final class X87HostTest {
       // Two operands close to each other.
       fx.putLong(48, fx.getLong(32) + random.nextInt(5) - 2);
       final int near = random.nextInt(random.nextBoolean() ? 70 : 3);
-      fx.putShort(56, (short) (fx.getShort(40) - near ^ random.nextInt() & 0x8000));
+      fx.putShort(56, (short) (fx.getShort(40) - near ^ (random.nextInt() & 0x8000)));
     }
     final byte[] memory = new byte[MEMORY];
     final ByteBuffer words = ByteBuffer.wrap(memory).order(ByteOrder.LITTLE_ENDIAN);

@@ -63,7 +63,7 @@ final class ConvertOps {
       check(cpu);
       final long value = integer(cpu);
       if ((int) value == value) {
-        cpu.reg64(destination, Double.doubleToRawLongBits(value));
+        cpu.reg64(destination, Double.doubleToRawLongBits((double) value));
         return;
       }
       final SoftFloat f = Mxcsr.begin(cpu);
@@ -224,7 +224,7 @@ final class ConvertOps {
       final long low = element(f, HostMemory.getLong(from));
       final long high = element(f, HostMemory.getLong(from + 8));
       Mxcsr.finish(cpu, f);
-      cpu.reg64(destination, low & LOW | high << 32);
+      cpu.reg64(destination, (low & LOW) | high << 32);
       cpu.reg64(destination + 8, 0);
     }
 
@@ -258,7 +258,7 @@ final class ConvertOps {
 
     private long pair(final SoftFloat f, final long values) {
       final long low = element(f, (int) values);
-      return low & LOW | element(f, (int) (values >>> 32)) << 32;
+      return (low & LOW) | element(f, (int) (values >>> 32)) << 32;
     }
 
     private long element(final SoftFloat f, final int value) {
@@ -287,17 +287,19 @@ final class ConvertOps {
         check(cpu);
       }
       final long pair = source8(cpu);
+      final int first = (int) pair;
+      final int second = (int) (pair >>> 32);
       final SoftFloat f = Mxcsr.begin(cpu);
       if (doubles) {
-        final long low = SseMath.doubleFromInteger(f, (int) pair);
-        final long high = SseMath.doubleFromInteger(f, (int) (pair >>> 32));
+        final long low = SseMath.doubleFromInteger(f, first);
+        final long high = SseMath.doubleFromInteger(f, second);
         cpu.reg64(xmm, low);
         cpu.reg64(xmm + 8, high);
       } else {
-        final long low = SseMath.floatFromInteger(f, (int) pair);
-        final long high = SseMath.floatFromInteger(f, (int) (pair >>> 32));
+        final long low = SseMath.floatFromInteger(f, first);
+        final long high = SseMath.floatFromInteger(f, second);
         Mxcsr.finish(cpu, f);
-        cpu.reg64(xmm, low & LOW | high << 32);
+        cpu.reg64(xmm, (low & LOW) | high << 32);
       }
       if (entersMmx) {
         enterMmx(cpu);
@@ -337,7 +339,7 @@ final class ConvertOps {
       }
       Mxcsr.finish(cpu, f);
       MmxOp.enterMmx(cpu);
-      MmxOp.write(cpu, mmx, low & LOW | high << 32);
+      MmxOp.write(cpu, mmx, (low & LOW) | high << 32);
     }
   }
 }

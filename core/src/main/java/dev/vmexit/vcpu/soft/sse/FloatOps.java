@@ -241,7 +241,7 @@ final class FloatOps {
     }
 
     private long pair(final SoftFloat f, final long a, final long b) {
-      return SseMath.compute(f, operation, (int) a, (int) b) & 0xFFFF_FFFFL
+      return (SseMath.compute(f, operation, (int) a, (int) b) & 0xFFFF_FFFFL)
           | (long) SseMath.compute(f, operation, (int) (a >>> 32), (int) (b >>> 32)) << 32;
     }
   }
@@ -331,7 +331,7 @@ final class FloatOps {
     }
 
     private long pair(final SoftFloat f, final long a, final long b) {
-      return SseMath.compareMask(f, predicate, (int) a, (int) b) & 0xFFFF_FFFFL
+      return (SseMath.compareMask(f, predicate, (int) a, (int) b) & 0xFFFF_FFFFL)
           | (long) SseMath.compareMask(f, predicate, (int) (a >>> 32), (int) (b >>> 32)) << 32;
     }
   }

@@ -76,14 +76,14 @@ final class HorizontalOps {
     private static long alternate(final SoftFloat f, final long a, final long b) {
       final long difference = SseMath.compute(f, SseMath.SUBTRACT, (int) a, (int) b);
       final long sum = SseMath.compute(f, SseMath.ADD, (int) (a >>> 32), (int) (b >>> 32));
-      return difference & LOW | sum << 32;
+      return (difference & LOW) | sum << 32;
     }
 
     /** Each argument's two floats taken together. */
     private static long pairs(final SoftFloat f, final int operation, final long a, final long b) {
       final long first = SseMath.compute(f, operation, (int) a, (int) (a >>> 32));
       final long second = SseMath.compute(f, operation, (int) b, (int) (b >>> 32));
-      return first & LOW | second << 32;
+      return (first & LOW) | second << 32;
     }
   }
 

@@ -224,7 +224,8 @@ final class Lanes {
   static long multiplyLowWords(final long a, final long b) {
     long result = 0;
     for (int i = 0; i < 64; i += 16) {
-      result |= (word(a, i) * word(b, i) & 0xFFFFL) << i;
+      final int product = word(a, i) * word(b, i);
+      result |= (product & 0xFFFFL) << i;
     }
     return result;
   }
@@ -232,7 +233,8 @@ final class Lanes {
   static long multiplyHighWords(final long a, final long b) {
     long result = 0;
     for (int i = 0; i < 64; i += 16) {
-      result |= (word(a, i) * word(b, i) >>> 16 & 0xFFFFL) << i;
+      final int product = word(a, i) * word(b, i);
+      result |= (product >>> 16 & 0xFFFFL) << i;
     }
     return result;
   }
@@ -240,7 +242,7 @@ final class Lanes {
   static long multiplyHighUnsignedWords(final long a, final long b) {
     long result = 0;
     for (int i = 0; i < 64; i += 16) {
-      result |= ((a >>> i & 0xFFFF) * (b >>> i & 0xFFFF) >>> 16) << i;
+      result |= (((a >>> i & 0xFFFF) * (b >>> i & 0xFFFF)) >>> 16) << i;
     }
     return result;
   }
@@ -249,13 +251,14 @@ final class Lanes {
   static long multiplyRoundedWords(final long a, final long b) {
     long result = 0;
     for (int i = 0; i < 64; i += 16) {
-      result |= ((word(a, i) * word(b, i) >> 14) + 1 >> 1 & 0xFFFFL) << i;
+      final int product = word(a, i) * word(b, i);
+      result |= (((product >> 14) + 1) >> 1 & 0xFFFFL) << i;
     }
     return result;
   }
 
   static long multiplyLowDoublewords(final long a, final long b) {
-    return (a * b & LOW_DOUBLEWORD) | (a >>> 32) * (b >>> 32) << 32;
+    return (a * b & LOW_DOUBLEWORD) | ((a >>> 32) * (b >>> 32)) << 32;
   }
 
   static long multiplyUnsignedDoubleword(final long a, final long b) {
@@ -355,7 +358,7 @@ final class Lanes {
 
   static long shiftArithmeticDoublewords(final long a, final long count) {
     final int by = beyond(count, 31) ? 31 : (int) count;
-    return (int) a >> by & LOW_DOUBLEWORD | (a >> 32 >> by) << 32;
+    return ((int) a >> by & LOW_DOUBLEWORD) | (a >> 32 >> by) << 32;
   }
 
   // ---- SSSE3 ----
@@ -402,7 +405,7 @@ final class Lanes {
 
   /** PMOVMSKB's eight bits. */
   static int byteSigns(final long a) {
-    return (int) ((a & HIGH_BYTES) * 0x0002_0408_1020_4081L >>> 56);
+    return (int) (((a & HIGH_BYTES) * 0x0002_0408_1020_4081L) >>> 56);
   }
 
   /** Bytes 0 to 3 of a and b in turn. */
@@ -435,22 +438,22 @@ final class Lanes {
   }
 
   static long interleaveLowDoublewords(final long a, final long b) {
-    return a & LOW_DOUBLEWORD | b << 32;
+    return (a & LOW_DOUBLEWORD) | b << 32;
   }
 
   static long interleaveHighDoublewords(final long a, final long b) {
-    return a >>> 32 | b & ~LOW_DOUBLEWORD;
+    return a >>> 32 | (b & ~LOW_DOUBLEWORD);
   }
 
-  private static long saturate(final long value, final long minimum, final long maximum) {
-    return Math.clamp(value, minimum, maximum);
+  private static long saturate(final int value, final int minimum, final int maximum) {
+    return Math.max(minimum, Math.min(maximum, value));
   }
 
   /** Four signed words to bytes in the low 32 bits. */
   static long packSignedWords(final long a) {
     long result = 0;
     for (int i = 0; i < 4; i++) {
-      result |= (saturate(word(a, i * 16), -128, 127) & 0xFF) << i * 8;
+      result |= (saturate(word(a, i * 16), -128, 127) & 0xFF) << (i * 8);
     }
     return result;
   }
@@ -458,24 +461,24 @@ final class Lanes {
   static long packUnsignedWords(final long a) {
     long result = 0;
     for (int i = 0; i < 4; i++) {
-      result |= saturate(word(a, i * 16), 0, 255) << i * 8;
+      result |= saturate(word(a, i * 16), 0, 255) << (i * 8);
     }
     return result;
   }
 
   /** Two signed doublewords to words in the low 32 bits. */
   static long packSignedDoublewords(final long a) {
-    return saturate((int) a, -32768, 32767) & 0xFFFF
-        | (saturate(a >> 32, -32768, 32767) & 0xFFFF) << 16;
+    return (saturate((int) a, -32768, 32767) & 0xFFFF)
+        | (saturate((int) (a >> 32), -32768, 32767) & 0xFFFF) << 16;
   }
 
   static long packUnsignedDoublewords(final long a) {
-    return saturate((int) a, 0, 65535) | saturate(a >> 32, 0, 65535) << 16;
+    return saturate((int) a, 0, 65535) | saturate((int) (a >> 32), 0, 65535) << 16;
   }
 
   /** Words of a picked by the immediate's four fields of two bits. */
   static long shuffleWords(final long a, final int order) {
-    return a >>> ((order & 3) << 4) & 0xFFFF
+    return (a >>> ((order & 3) << 4) & 0xFFFF)
         | (a >>> ((order >> 2 & 3) << 4) & 0xFFFF) << 16
         | (a >>> ((order >> 4 & 3) << 4) & 0xFFFF) << 32
         | a >>> ((order >> 6 & 3) << 4) << 48;
@@ -491,15 +494,15 @@ final class Lanes {
   // ---- SSSE3: sums and differences of neighbouring words, into the low 32 bits ----
 
   static long addWordPairs(final long a) {
-    return word(a, 0) + word(a, 16) & 0xFFFFL | (word(a, 32) + word(a, 48) & 0xFFFFL) << 16;
+    return (word(a, 0) + word(a, 16) & 0xFFFFL) | (word(a, 32) + word(a, 48) & 0xFFFFL) << 16;
   }
 
   static long subtractWordPairs(final long a) {
-    return word(a, 0) - word(a, 16) & 0xFFFFL | (word(a, 32) - word(a, 48) & 0xFFFFL) << 16;
+    return (word(a, 0) - word(a, 16) & 0xFFFFL) | (word(a, 32) - word(a, 48) & 0xFFFFL) << 16;
   }
 
   private static long saturatedPair(final int first, final int second) {
-    return saturate(first, -32768, 32767) & 0xFFFF
+    return (saturate(first, -32768, 32767) & 0xFFFF)
         | (saturate(second, -32768, 32767) & 0xFFFF) << 16;
   }
 
@@ -518,7 +521,7 @@ final class Lanes {
       final int index = (int) (indexes >>> i) & 0xFF;
       if (index < 0x80) {
         final long half = (index & 8) == 0 ? low : high;
-        result |= (half >>> (index & 7) * 8 & 0xFF) << i;
+        result |= (half >>> ((index & 7) * 8) & 0xFF) << i;
       }
     }
     return result;

@@ -16,9 +16,9 @@ final class MmxOps {
 
   /** Whether an MMX register is among the operands. */
   static boolean isMmx(final Instruction insn) {
-    return insn.operandCount > 0
+    return (insn.operandCount > 0
             && (insn.operandKind[0] == Instruction.MMX
-                || (insn.operandCount > 1 && insn.operandKind[1] == Instruction.MMX))
+                || (insn.operandCount > 1 && insn.operandKind[1] == Instruction.MMX)))
         || insn.mnemonic == Mnemonic.EMMS;
   }
 
@@ -261,7 +261,7 @@ final class MmxOps {
       check(cpu);
       final long value = register >= 0 ? cpu.reg16(register) : cpu.load16(readAddress(cpu, 2));
       enterMmx(cpu);
-      write(cpu, destination, cpu.reg64(destination) & ~(0xFFFFL << shift) | value << shift);
+      write(cpu, destination, (cpu.reg64(destination) & ~(0xFFFFL << shift)) | value << shift);
     }
   }
 

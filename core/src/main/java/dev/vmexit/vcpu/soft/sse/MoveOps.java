@@ -357,7 +357,7 @@ final class MoveOps {
       final long high = cpu.reg64(source + 8);
       cpu.reg32(
           register,
-          (int) (low >>> 31 & 1 | low >>> 63 << 1 | (high >>> 31 & 1) << 2 | high >>> 63 << 3));
+          (int) ((low >>> 31 & 1) | low >>> 63 << 1 | (high >>> 31 & 1) << 2 | high >>> 63 << 3));
     }
   }
 

@@ -204,7 +204,7 @@ final class ShuffleOps {
     public void execute(final SoftCpu cpu) {
       check(cpu);
       final int value = register >= 0 ? cpu.reg16(register) : cpu.load16(readAddress(cpu, 2));
-      HostMemory.putShort(cpu.state + destination + index * 2, value);
+      HostMemory.putShort(cpu.state + destination + index * 2L, value);
     }
   }
 

@@ -464,7 +464,7 @@ final class SseMath {
     final long a = operand(f, source);
     final int sign = (int) (a >>> 32) & FLOAT_SIGN;
     if (isNan(a)) {
-      return sign | FLOAT_INFINITY | (int) (propagate(f, a, a) >>> 29) & 0x7F_FFFF;
+      return sign | FLOAT_INFINITY | ((int) (propagate(f, a, a) >>> 29) & 0x7F_FFFF);
     }
     if (isInfinite(a)) {
       return sign | FLOAT_INFINITY;
@@ -576,7 +576,7 @@ final class SseMath {
       return a | FLOAT_QUIET;
     }
     if (isZero(a) || isDenormal(a)) {
-      return a & FLOAT_SIGN | FLOAT_INFINITY;
+      return (a & FLOAT_SIGN) | FLOAT_INFINITY;
     }
     final int result = Float.floatToRawIntBits(1.0f / Float.intBitsToFloat(a));
     return isDenormal(result) ? result & FLOAT_SIGN : result;
@@ -588,7 +588,7 @@ final class SseMath {
       return a | FLOAT_QUIET;
     }
     if (isZero(a) || isDenormal(a)) {
-      return a & FLOAT_SIGN | FLOAT_INFINITY;
+      return (a & FLOAT_SIGN) | FLOAT_INFINITY;
     }
     if (a < 0) {
       return FLOAT_INDEFINITE;

@@ -108,11 +108,11 @@ final class StateOps {
       } else {
         cpu.store64(
             area + 8,
-            cpu.reg64(StateLayout.FPU_IP) & 0xFFFF_FFFFL
+            (cpu.reg64(StateLayout.FPU_IP) & 0xFFFF_FFFFL)
                 | (long) cpu.reg16(StateLayout.FPU_CS) << 32);
         cpu.store64(
             area + 16,
-            cpu.reg64(StateLayout.FPU_DP) & 0xFFFF_FFFFL
+            (cpu.reg64(StateLayout.FPU_DP) & 0xFFFF_FFFFL)
                 | (long) cpu.reg16(StateLayout.FPU_DS) << 32);
       }
       for (int i = 0; i < 8; i++) {
@@ -137,7 +137,7 @@ final class StateOps {
     final void restoreX87(final SoftCpu cpu, final long area) {
       final long first = cpu.load64(area);
       X87State.restore(cpu, (int) first & 0xFFFF, (int) (first >>> 16) & 0xFFFF);
-      cpu.reg64(StateLayout.FPU_TAGS, first >>> 32 & 0xFF | (first >>> 48 & 0x7FF) << 32);
+      cpu.reg64(StateLayout.FPU_TAGS, (first >>> 32 & 0xFF) | (first >>> 48 & 0x7FF) << 32);
       final long ip = cpu.load64(area + 8);
       final long dp = cpu.load64(area + 16);
       if (wide) {
@@ -147,7 +147,7 @@ final class StateOps {
       } else {
         cpu.reg64(StateLayout.FPU_IP, ip & 0xFFFF_FFFFL);
         cpu.reg64(StateLayout.FPU_DP, dp & 0xFFFF_FFFFL);
-        cpu.reg64(StateLayout.FPU_CS, ip >>> 32 & 0xFFFF | (dp >>> 32 & 0xFFFF) << 32);
+        cpu.reg64(StateLayout.FPU_CS, (ip >>> 32 & 0xFFFF) | (dp >>> 32 & 0xFFFF) << 32);
       }
       for (int i = 0; i < 8; i++) {
         final int register = X87State.register(cpu, i);
@@ -207,7 +207,7 @@ final class StateOps {
   /** EDX:EAX of XSAVE and XRSTOR. */
   private static long requested(final SoftCpu cpu) {
     return cpu.reg64(StateLayout.gpr(Gpr.RDX)) << 32
-        | cpu.reg64(StateLayout.gpr(Gpr.RAX)) & 0xFFFF_FFFFL;
+        | (cpu.reg64(StateLayout.gpr(Gpr.RAX)) & 0xFFFF_FFFFL);
   }
 
   private static void checkXsave(final SoftCpu cpu) {
@@ -282,7 +282,7 @@ final class StateOps {
           restoreXmm(cpu, area);
         } else {
           for (int i = 0; i < registers(); i++) {
-            HostMemory.fill(cpu.state + StateLayout.XMM + i * StateLayout.XMM_SIZE, 16, 0);
+            HostMemory.fill(cpu.state + StateLayout.XMM + (long) i * StateLayout.XMM_SIZE, 16, 0);
           }
         }
       }

@@ -217,7 +217,7 @@ final class Elementary {
     // The nearest eighth: atan a = atan c + atan((a - c) / (1 + a c)).
     final int fixed =
         argument.exponent < -4 ? 0 : (int) (argument.high >>> (59 - argument.exponent));
-    final int eighth = fixed + 1 >> 1;
+    final int eighth = (fixed + 1) >> 1;
     if (eighth != 0) {
       power.set(eighth).scale(-3);
       other.set(argument).multiply(power).add(ONE);

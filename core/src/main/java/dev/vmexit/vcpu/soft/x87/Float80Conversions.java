@@ -86,9 +86,9 @@ public final class Float80Conversions {
   public static int toFloat(final SoftFloat f, final int exponent, final long mantissa) {
     final int sign = exponent << 16 & 0x8000_0000;
     if (Float80.propagate(f, exponent, mantissa)) {
-      return f.packedExponent << 16 & 0x8000_0000
+      return (f.packedExponent << 16 & 0x8000_0000)
           | 0x7F80_0000
-          | (int) (f.packedMantissa >>> 40) & 0x7F_FFFF;
+          | ((int) (f.packedMantissa >>> 40) & 0x7F_FFFF);
     }
     if (Float80.isInfinite(exponent, mantissa)) {
       return sign | 0x7F80_0000;
@@ -106,7 +106,7 @@ public final class Float80Conversions {
     if (Float80.propagate(f, exponent, mantissa)) {
       return (f.packedExponent & 0x8000L) << 48
           | 0x7FF0_0000_0000_0000L
-          | f.packedMantissa >>> 11 & 0xF_FFFF_FFFF_FFFFL;
+          | (f.packedMantissa >>> 11 & 0xF_FFFF_FFFF_FFFFL);
     }
     if (Float80.isInfinite(exponent, mantissa)) {
       return sign | 0x7FF0_0000_0000_0000L;
@@ -149,7 +149,7 @@ public final class Float80Conversions {
     final boolean negative = f.sign != 0;
     final long limit = negative ? -indefinite : -(indefinite + 1);
     if (!fits || Long.compareUnsigned(f.high, limit) > 0) {
-      f.flags = f.flags & ~SoftFloat.PRECISION | SoftFloat.INVALID;
+      f.flags = (f.flags & ~SoftFloat.PRECISION) | SoftFloat.INVALID;
       f.roundedUp = false;
       return indefinite;
     }
@@ -173,7 +173,7 @@ public final class Float80Conversions {
       value = f.high;
     }
     if (!fits) {
-      f.flags = f.flags & ~SoftFloat.PRECISION | SoftFloat.INVALID;
+      f.flags = (f.flags & ~SoftFloat.PRECISION) | SoftFloat.INVALID;
       f.roundedUp = false;
       f.packedExponent = 0xFFFF;
       return 0xC000_0000_0000_0000L;
@@ -183,7 +183,7 @@ public final class Float80Conversions {
       digits |= value % 10 << i;
       value /= 10;
     }
-    f.packedExponent = exponent & 0x8000 | (int) (value / 10 << 4 | value % 10);
+    f.packedExponent = (exponent & 0x8000) | (int) ((value / 10) << 4 | value % 10);
     return digits;
   }
 

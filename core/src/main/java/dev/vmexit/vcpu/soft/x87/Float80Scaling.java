@@ -76,7 +76,8 @@ final class Float80Scaling {
     if (Float80.isInfinite(exponent, mantissa) || mantissa == 0) {
       Float80.result(f, exponent, mantissa);
     } else {
-      Float80.result(f, exponent & 0x8000 | SoftFloat.EXTENDED_BIAS, SoftFloat.normalize(mantissa));
+      Float80.result(
+          f, (exponent & 0x8000) | SoftFloat.EXTENDED_BIAS, SoftFloat.normalize(mantissa));
     }
   }
 
@@ -117,7 +118,7 @@ final class Float80Scaling {
       return 0;
     }
     final boolean complete = difference < 64;
-    final int steps = complete ? difference : difference & 31 | 32;
+    final int steps = complete ? difference : (difference & 31) | 32;
     final long divisor = SoftFloat.normalize(mb);
     long rest = SoftFloat.normalize(ma);
     long quotient = 0;

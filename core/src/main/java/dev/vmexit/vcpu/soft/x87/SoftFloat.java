@@ -172,7 +172,7 @@ public final class SoftFloat {
       high = big + smallHigh;
       low = smallLow;
       if (Long.compareUnsigned(high, big) < 0) {
-        low = high << 63 | low >>> 1 | low & 1;
+        low = high << 63 | low >>> 1 | (low & 1);
         high = high >>> 1 | INTEGER_BIT;
         exponent++;
       }
@@ -470,7 +470,7 @@ public final class SoftFloat {
       return signBit | 0x7F80_0000;
     }
     final int field = high < 0 ? exponent + FLOAT_BIAS & 0xFF : 0;
-    return signBit | field << 23 | (int) (high >>> 40) & 0x7F_FFFF;
+    return signBit | field << 23 | ((int) (high >>> 40) & 0x7F_FFFF);
   }
 
   /**

@@ -94,12 +94,12 @@ final class X87Environment extends X87Op {
       final long linearDp = dp + ((long) ds << 4);
       if (wide) {
         cpu.store32(area + 12, (int) linearIp | 0xFFFF_0000);
-        cpu.store32(area + 16, (int) (linearIp >>> 16 << 12) & 0x0FFF_F000 | opcode);
+        cpu.store32(area + 16, ((int) (linearIp >>> 16 << 12) & 0x0FFF_F000) | opcode);
         cpu.store32(area + 20, (int) linearDp | 0xFFFF_0000);
         cpu.store32(area + 24, (int) (linearDp >>> 16 << 12) & 0x0FFF_F000);
       } else {
         cpu.store16(area + 6, (int) linearIp);
-        cpu.store16(area + 8, (int) (linearIp >>> 4) & 0xF000 | opcode);
+        cpu.store16(area + 8, ((int) (linearIp >>> 4) & 0xF000) | opcode);
         cpu.store16(area + 10, (int) linearDp);
         cpu.store16(area + 12, (int) (linearDp >>> 4) & 0xF000);
       }
@@ -128,21 +128,21 @@ final class X87Environment extends X87Op {
     X87State.restore(cpu, control, status);
     int used = 0;
     for (int i = 0; i < 8; i++) {
-      if ((tags >>> 2 * i & 3) != TAG_EMPTY) {
+      if ((tags >>> (2 * i) & 3) != TAG_EMPTY) {
         used |= 1 << i;
       }
     }
     X87State.setTags(cpu, used);
     if (isReal(cpu)) {
       final long high = wide ? 0x0FFF_F000L : 0xF000L;
-      cpu.reg64(StateLayout.FPU_IP, first & 0xFFFF | (second & high) << 4);
-      cpu.reg64(StateLayout.FPU_DP, third & 0xFFFF | (fourth & high) << 4);
+      cpu.reg64(StateLayout.FPU_IP, (first & 0xFFFF) | (second & high) << 4);
+      cpu.reg64(StateLayout.FPU_DP, (third & 0xFFFF) | (fourth & high) << 4);
       cpu.reg64(StateLayout.FPU_CS, 0);
       X87State.setOpcode(cpu, second & 0x7FF);
     } else {
       cpu.reg64(StateLayout.FPU_IP, first);
       cpu.reg64(StateLayout.FPU_DP, third);
-      cpu.reg64(StateLayout.FPU_CS, second & 0xFFFFL | (fourth & 0xFFFFL) << 32);
+      cpu.reg64(StateLayout.FPU_CS, (second & 0xFFFFL) | (fourth & 0xFFFFL) << 32);
       if (wide) {
         X87State.setOpcode(cpu, second >>> 16 & 0x7FF);
       }
@@ -155,7 +155,7 @@ final class X87Environment extends X87Op {
     final int top = X87State.top(cpu);
     for (int physical = 0; physical < 8; physical++) {
       final int index = physical - top & 7;
-      tags |= tagOf(cpu, index) << 2 * physical;
+      tags |= tagOf(cpu, index) << (2 * physical);
     }
     return tags;
   }

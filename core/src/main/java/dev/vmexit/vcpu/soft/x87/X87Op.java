@@ -25,7 +25,7 @@ abstract class X87Op extends Op {
 
   X87Op(final Instruction insn) {
     super(insn);
-    opcode = (insn.opcode & 7) << 8 | insn.modrm & 0xFF;
+    opcode = (insn.opcode & 7) << 8 | (insn.modrm & 0xFF);
     memory = insn.hasMemory;
     dataSegment = insn.segment;
   }
@@ -106,7 +106,7 @@ abstract class X87Op extends Op {
       flags &= BEFORE;
       c1 = false;
     }
-    int status = X87State.statusWord(cpu) & ~X87State.C1 | flags | (c1 ? X87State.C1 : 0);
+    int status = (X87State.statusWord(cpu) & ~X87State.C1) | flags | (c1 ? X87State.C1 : 0);
     if ((flags & ~f.masks & SoftFloat.ALL) != 0) {
       status |= X87State.ERROR_SUMMARY | X87State.BUSY;
     }
@@ -146,7 +146,7 @@ abstract class X87Op extends Op {
   static void finishCompare(
       final SoftCpu cpu, final SoftFloat f, final int condition, final int pops) {
     signal(cpu, f);
-    X87State.setStatus(cpu, X87State.statusWord(cpu) & ~Float80.UNORDERED | condition);
+    X87State.setStatus(cpu, (X87State.statusWord(cpu) & ~Float80.UNORDERED) | condition);
     if (!isPrevented(f)) {
       for (int i = 0; i < pops; i++) {
         X87State.pop(cpu);

@@ -45,7 +45,7 @@ final class X87Scaling extends X87Op {
       X87State.setStatus(cpu, X87State.statusWord(cpu) & ~X87State.C2);
     } else {
       X87State.setStatus(
-          cpu, X87State.statusWord(cpu) & ~(Float80.UNORDERED | X87State.C1) | condition);
+          cpu, (X87State.statusWord(cpu) & ~(Float80.UNORDERED | X87State.C1)) | condition);
     }
   }
 

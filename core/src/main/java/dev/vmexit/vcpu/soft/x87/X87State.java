@@ -32,7 +32,7 @@ public final class X87State {
   }
 
   static void setControl(final SoftCpu cpu, final int value) {
-    HostMemory.putInt(cpu.state + StateLayout.FPU_CONTROL, value & CONTROL_BITS | CONTROL_ONE);
+    HostMemory.putInt(cpu.state + StateLayout.FPU_CONTROL, (value & CONTROL_BITS) | CONTROL_ONE);
   }
 
   /** Status word with TOP, zero-extended. */
@@ -133,7 +133,7 @@ public final class X87State {
   /** Moves TOP: -1 before a push, 1 after a pop. */
   static void moveTop(final SoftCpu cpu, final int by) {
     final int status = statusWord(cpu);
-    setStatus(cpu, status & ~TOP | (status + (by << TOP_SHIFT)) & TOP);
+    setStatus(cpu, (status & ~TOP) | ((status + (by << TOP_SHIFT)) & TOP));
   }
 
   static void free(final SoftCpu cpu, final int index) {

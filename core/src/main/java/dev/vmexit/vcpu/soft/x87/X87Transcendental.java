@@ -237,7 +237,7 @@ final class X87Transcendental extends X87Op {
     final boolean one = ex == ONE_EXPONENT && mx == Float80.INTEGER_BIT;
     final boolean zeroY = Float80.isZero(ey, my);
     final boolean infiniteY = Float80.isInfinite(ey, my);
-    if ((zeroX || Float80.isInfinite(ex, mx)) && zeroY || one && infiniteY) {
+    if (((zeroX || Float80.isInfinite(ex, mx)) && zeroY) || (one && infiniteY)) {
       Float80.invalid(f);
       return;
     }

@@ -24,7 +24,7 @@ final class X87Unary extends X87Op {
       final int sign = exponent >>> 15 << 9;
       X87State.setStatus(
           cpu,
-          X87State.statusWord(cpu) & ~(Float80.UNORDERED | X87State.C1)
+          (X87State.statusWord(cpu) & ~(Float80.UNORDERED | X87State.C1))
               | sign
               | (empty ? X87State.C3 | X87State.C0 : classOf(exponent, mantissa)));
       return;
