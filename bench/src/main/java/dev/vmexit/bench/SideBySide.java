@@ -23,7 +23,7 @@ public final class SideBySide {
   /** What the initramfs of a catalogue guest prints first, and its shell's prompt. */
   private static final String USERSPACE = "vmexit: userspace";
 
-  private static final String PROMPT = "vmexit:~# ";
+  private static final String PROMPT = "vmexit:/root# ";
 
   private static final double BOOT_LIMIT = 8;
   private static final double RECORD_LIMIT = 1.05;

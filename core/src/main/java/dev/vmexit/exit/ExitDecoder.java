@@ -53,7 +53,7 @@ public final class ExitDecoder {
   /**
    * Decodes the record at a raw address.
    *
-   * @param address start of {@code length} readable bytes
+   * @param address start of {@code length} bytes, behind which eight more can be read
    * @throws IllegalStateException if it is damaged, or needs one before it that was not fed
    */
   public void decode(final long address, final int length, final ExitEvent event) {
@@ -130,11 +130,9 @@ public final class ExitDecoder {
       if (bytes > 8 || from + bytes > lengths) {
         throw damaged("word length", bytes);
       }
-      long word = 0;
-      for (int b = bytes - 1; b >= 0; b--) {
-        word = word << 8 | HostMemory.getByte(from + b);
-      }
-      words[i] = word;
+      // One load, of which the bytes beyond the word are cut off; none where there is no word, for
+      // a shift by 64 is none.
+      words[i] = bytes == 0 ? 0 : HostMemory.getLong(from) & -1L >>> (8 - bytes) * 8;
       from += bytes;
     }
     if (from != lengths) {

@@ -2,6 +2,7 @@ package dev.vmexit.exit;
 
 import dev.vmexit.exit.sbe.ExitRecordEncoder;
 import dev.vmexit.memory.HostMemory;
+import java.nio.ByteBuffer;
 import java.util.Arrays;
 import org.agrona.concurrent.UnsafeBuffer;
 
@@ -12,7 +13,7 @@ import org.agrona.concurrent.UnsafeBuffer;
  * is known only at its end, and two copies of about 50 bytes cost less than a first pass to measure
  * it. Not thread-safe.
  */
-public final class ExitEncoder implements AutoCloseable {
+public final class ExitEncoder {
   /** No record is longer, in bytes. */
   public static final int MAX_LENGTH = 1024;
 
@@ -22,8 +23,9 @@ public final class ExitEncoder implements AutoCloseable {
   /** Every so many records a full one: where readers can start, and the recorder cuts batches. */
   private final int fullInterval;
 
-  // Freed by close() alone, after which encode() must not be called: the owner's contract.
-  private final long scratch = HostMemory.allocate(MAX_LENGTH);
+  // Lives as long as this object does: the buffer is kept, and it never moves.
+  private final UnsafeBuffer buffer = new UnsafeBuffer(ByteBuffer.allocateDirect(MAX_LENGTH));
+  private final long scratch = buffer.addressOffset();
   private final ExitRecordEncoder record = new ExitRecordEncoder();
   private final long[] words = new long[ExitColumns.MAX_WORDS];
   private final long[] last = new long[ExitColumns.KEPT];
@@ -36,7 +38,7 @@ public final class ExitEncoder implements AutoCloseable {
   /** Makes an encoder that writes a full record first and then after every interval. */
   public ExitEncoder(final int fullInterval) {
     this.fullInterval = fullInterval;
-    record.wrap(new UnsafeBuffer(scratch, MAX_LENGTH), 0);
+    record.wrap(buffer, 0);
   }
 
   /** Address of the encoded record. */
@@ -252,10 +254,5 @@ public final class ExitEncoder implements AutoCloseable {
       HostMemory.putLong(to + i, HostMemory.getLong(lengths + i));
     }
     return to + lengthBytes;
-  }
-
-  @Override
-  public void close() {
-    HostMemory.free(scratch);
   }
 }

@@ -87,7 +87,8 @@ public final class ExitRingWriter implements ExitSink {
       return;
     }
     event.sequence = sequence;
-    if (ended) {
+    // After close() the mapping may go at any time.
+    if (ended || closed) {
       drop();
       return;
     }
@@ -163,9 +164,6 @@ public final class ExitRingWriter implements ExitSink {
   /** Says that no more records come. The mapping stays, for the reader. */
   @Override
   public void close() {
-    if (!closed) {
-      closed = true;
-      encoder.close();
-    }
+    closed = true;
   }
 }

@@ -56,56 +56,52 @@ final class ExitRingTest {
 
   @Test
   void shouldKeepSequenceWhenItPasses32Bits() {
-    try (ExitEncoder encoder = new ExitEncoder(64)) {
-      final RandomEvents events = new RandomEvents(2);
-      for (long sequence = 0xFFFF_FFF0L; sequence < 0x1_0000_0010L; sequence++) {
-        events.next(written);
-        written.sequence = sequence;
-        final int length = encoder.encode(written);
-        decoder.decode(encoder.address(), length, read);
-        EventAssert.assertSame(written, read);
-      }
+    final ExitEncoder encoder = new ExitEncoder(64);
+    final RandomEvents events = new RandomEvents(2);
+    for (long sequence = 0xFFFF_FFF0L; sequence < 0x1_0000_0010L; sequence++) {
+      events.next(written);
+      written.sequence = sequence;
+      final int length = encoder.encode(written);
+      decoder.decode(encoder.address(), length, read);
+      EventAssert.assertSame(written, read);
     }
   }
 
   @Test
   void shouldStartDecodingAtAnyFullRecord() {
-    try (ExitEncoder encoder = new ExitEncoder(64)) {
-      final RandomEvents events = new RandomEvents(3);
-      for (int i = 0; i < 64; i++) {
-        events.next(written);
-        encoder.encode(written);
-      }
+    final ExitEncoder encoder = new ExitEncoder(64);
+    final RandomEvents events = new RandomEvents(3);
+    for (int i = 0; i < 64; i++) {
       events.next(written);
-      final int length = encoder.encode(written);
-      decoder.decode(encoder.address(), length, read);
-      EventAssert.assertSame(written, read);
-      events.next(written);
-      final int next = encoder.encode(written);
-      decoder.reset();
-      assertThrows(
-          IllegalStateException.class, () -> decoder.decode(encoder.address(), next, read));
+      encoder.encode(written);
     }
+    events.next(written);
+    final int length = encoder.encode(written);
+    decoder.decode(encoder.address(), length, read);
+    EventAssert.assertSame(written, read);
+    events.next(written);
+    final int next = encoder.encode(written);
+    decoder.reset();
+    assertThrows(IllegalStateException.class, () -> decoder.decode(encoder.address(), next, read));
   }
 
   @Test
   void shouldBeSmallWhenLittleChanges() {
-    try (ExitEncoder encoder = new ExitEncoder(64)) {
-      written.kind = ExitKind.PIO;
-      written.rip = 0xFFFF_FFFF_8123_4567L;
-      written.instructionLength = 1;
-      written.size = 1;
-      written.address = 0x3F8;
-      encoder.encode(written);
-      written.rip += 0x345;
-      written.retired += 1000;
-      written.hostTime += 100_000;
-      written.guestTime = 3000;
-      written.handlerTime = 200;
-      written.registers[0] = 0x41;
-      written.value = 0x41;
-      assertTrue(encoder.encode(written) <= 40);
-    }
+    final ExitEncoder encoder = new ExitEncoder(64);
+    written.kind = ExitKind.PIO;
+    written.rip = 0xFFFF_FFFF_8123_4567L;
+    written.instructionLength = 1;
+    written.size = 1;
+    written.address = 0x3F8;
+    encoder.encode(written);
+    written.rip += 0x345;
+    written.retired += 1000;
+    written.hostTime += 100_000;
+    written.guestTime = 3000;
+    written.handlerTime = 200;
+    written.registers[0] = 0x41;
+    written.value = 0x41;
+    assertTrue(encoder.encode(written) <= 40);
   }
 
   @Test
@@ -142,6 +138,16 @@ final class ExitRingTest {
     assertEquals(0, writer.dropped());
     writer.close();
     writer.file().close();
+  }
+
+  @Test
+  void shouldDropWhatComesAfterTheClose() throws IOException {
+    final ExitRingWriter writer = writer(ExitRing.MIN_CAPACITY, ALL);
+    writer.close();
+    writer.file().close();
+    written.kind = ExitKind.HLT;
+    writer.write(written);
+    assertEquals(1, writer.dropped());
   }
 
   @Test
@@ -221,28 +227,27 @@ final class ExitRingTest {
 
   @Test
   void shouldRefuseEveryDamageOfLengthsWithoutReadingOutside() {
-    try (ExitEncoder encoder = new ExitEncoder(1)) {
-      final RandomEvents events = new RandomEvents(7);
-      int refused = 0;
-      for (int i = 0; i < 200; i++) {
-        events.next(written);
-        final int length = encoder.encode(written);
-        final byte[] good = new byte[length];
-        final UnsafeBuffer bytes = new UnsafeBuffer(encoder.address(), length);
-        bytes.getBytes(0, good);
-        for (int at = 0; at < length; at++) {
-          final byte[] bad = Arrays.copyOf(good, length);
-          bad[at] ^= (byte) (1 << (i & 7));
-          bytes.putBytes(0, bad);
-          try {
-            decoder.decode(encoder.address(), length, read);
-          } catch (final IllegalStateException e) {
-            refused++;
-          }
+    final ExitEncoder encoder = new ExitEncoder(1);
+    final RandomEvents events = new RandomEvents(7);
+    int refused = 0;
+    for (int i = 0; i < 200; i++) {
+      events.next(written);
+      final int length = encoder.encode(written);
+      final byte[] good = new byte[length];
+      final UnsafeBuffer bytes = new UnsafeBuffer(encoder.address(), length);
+      bytes.getBytes(0, good);
+      for (int at = 0; at < length; at++) {
+        final byte[] bad = Arrays.copyOf(good, length);
+        bad[at] ^= (byte) (1 << (i & 7));
+        bytes.putBytes(0, bad);
+        try {
+          decoder.decode(encoder.address(), length, read);
+        } catch (final IllegalStateException e) {
+          refused++;
         }
       }
-      assertTrue(refused > 1000, "refused=" + refused);
     }
+    assertTrue(refused > 1000, "refused=" + refused);
   }
 
   private ExitRingWriter writer(final int capacity, final Set<ExitKind> kinds) throws IOException {

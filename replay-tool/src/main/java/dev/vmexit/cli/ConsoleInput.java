@@ -20,6 +20,7 @@ final class ConsoleInput implements AutoCloseable {
 
   private final CommandRing commands;
   private final Terminal terminal;
+  private final InputStream in;
   private final Attributes saved;
   private final Thread hook;
   private boolean escaped;
@@ -27,6 +28,8 @@ final class ConsoleInput implements AutoCloseable {
   private ConsoleInput(final CommandRing commands, final Terminal terminal) {
     this.commands = commands;
     this.terminal = terminal;
+    // Not the terminal's own stream: a read that waits there holds a lock that its end needs.
+    in = System.in;
     if (terminal == null) {
       saved = null;
       hook = null;
@@ -60,7 +63,6 @@ final class ConsoleInput implements AutoCloseable {
   }
 
   private void read() {
-    final InputStream in = terminal == null ? System.in : terminal.input();
     final byte[] batch = new byte[BATCH];
     try {
       while (true) {

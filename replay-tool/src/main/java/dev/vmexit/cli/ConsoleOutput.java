@@ -15,7 +15,9 @@ import java.util.concurrent.locks.LockSupport;
 final class ConsoleOutput implements ByteSink, AutoCloseable {
   private static final int CAPACITY = 1 << 20;
   private static final int LONGEST_LINE = 512;
-  private static final String PANIC = "Kernel panic - not syncing";
+
+  /** What a Linux kernel says before it gives up. */
+  static final String PANIC = "Kernel panic - not syncing";
 
   private final byte[] ring = new byte[CAPACITY];
 
@@ -26,12 +28,13 @@ final class ConsoleOutput implements ByteSink, AutoCloseable {
   private final AtomicLong head = new AtomicLong();
 
   private final OutputStream out;
+  private final String trouble;
   private final String exitOn;
   private final Runnable onText;
   private final Thread thread;
   private final StringBuilder line = new StringBuilder();
   private volatile boolean closing;
-  private volatile String panic;
+  private volatile String troubleLine;
   private volatile boolean textSeen;
   private boolean atLineStart = true;
 
@@ -39,11 +42,14 @@ final class ConsoleOutput implements ByteSink, AutoCloseable {
    * Starts the writer's thread.
    *
    * @param out null to swallow the output
+   * @param trouble text by which the guest says that something is wrong
    * @param exitOn text to look for, or null
    * @param onText called on the writer's thread when it was seen, once
    */
-  ConsoleOutput(final PrintStream out, final String exitOn, final Runnable onText) {
+  ConsoleOutput(
+      final PrintStream out, final String trouble, final String exitOn, final Runnable onText) {
     this.out = out;
+    this.trouble = trouble;
     this.exitOn = exitOn;
     this.onText = onText;
     thread = new Thread(this::write, "console-out");
@@ -61,9 +67,9 @@ final class ConsoleOutput implements ByteSink, AutoCloseable {
     tail.setRelease(at + 1);
   }
 
-  /** The line of the guest kernel's panic, or null. */
-  String panic() {
-    return panic;
+  /** The first line with the text of trouble, from there on; or null. */
+  String trouble() {
+    return troubleLine;
   }
 
   boolean textSeen() {
@@ -110,9 +116,9 @@ final class ConsoleOutput implements ByteSink, AutoCloseable {
   private void look(final byte value) {
     atLineStart = value == '\n';
     if (value == '\n' || line.length() >= LONGEST_LINE) {
-      final int at = panic == null ? line.indexOf(PANIC) : -1;
+      final int at = troubleLine == null ? line.indexOf(trouble) : -1;
       if (at >= 0) {
-        panic = line.substring(at);
+        troubleLine = line.substring(at);
       }
       line.setLength(0);
       return;

@@ -50,6 +50,13 @@ final class GuestLoader {
   }
 
   Loaded builtIn() {
+    if (bytes.isPresent() && bytes.get() < BuiltInGuest.MEMORY_SIZE) {
+      throw new UserException(
+          "--memory "
+              + MemorySize.format(bytes.get())
+              + " is not enough for the built-in guest; give at least "
+              + MemorySize.format(BuiltInGuest.MEMORY_SIZE));
+    }
     return load(
         "built-in",
         BuiltInGuest.MEMORY_SIZE,
@@ -108,7 +115,8 @@ final class GuestLoader {
     try {
       memory = GuestMemory.builder().ramWithHole(size).hugePages(hugePages).build();
     } catch (final ErrnoException | IllegalArgumentException e) {
-      throw new UserException("--memory " + size + " bytes cannot be had: " + e.getMessage(), e);
+      throw new UserException(
+          "--memory " + MemorySize.format(size) + " cannot be had: " + e.getMessage(), e);
     }
     try {
       return new Loaded(name, memory, filler.fill(memory));

@@ -11,6 +11,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.Spec;
+import picocli.CommandLine.UnmatchedArgumentException;
 
 /** {@code vmexit}: picks the subcommand, and turns what went wrong into one line and a status. */
 @Command(
@@ -53,15 +54,17 @@ public final class Main implements Runnable {
 
   /** Runs the tool and ends the process with its status. */
   public static void main(final String[] args) {
-    final int status = execute(args);
-    SignalStop.finished();
-    System.exit(status);
+    System.exit(execute(args));
   }
 
   /** Runs the tool in this process; the exit status. */
   static int execute(final String... args) {
     final Main main = new Main();
-    return commandLine(main).execute(args);
+    try {
+      return commandLine(main).execute(args);
+    } finally {
+      SignalStop.finished();
+    }
   }
 
   private static CommandLine commandLine(final Main main) {
@@ -73,11 +76,25 @@ public final class Main implements Runnable {
   }
 
   private static int badUsage(final ParameterException e) {
-    final PrintWriter err = e.getCommandLine().getErr();
-    err.println("vmexit: " + e.getMessage());
-    CommandLine.UnmatchedArgumentException.printSuggestions(e, err);
-    err.println("Try '" + e.getCommandLine().getCommandSpec().qualifiedName() + " --help'.");
-    err.flush();
+    final CommandLine line = e.getCommandLine();
+    final StringBuilder text = new StringBuilder("vmexit: ");
+    if (e instanceof UnmatchedArgumentException unmatched
+        && !unmatched.isUnknownOption()
+        && !line.getSubcommands().isEmpty()) {
+      text.append("unknown command: '").append(unmatched.getUnmatched().getFirst()).append('\'');
+    } else {
+      text.append(Character.toLowerCase(e.getMessage().charAt(0)))
+          .append(e.getMessage().substring(1));
+    }
+    if (e instanceof UnmatchedArgumentException unmatched
+        && !unmatched.getSuggestions().isEmpty()) {
+      text.append("; did you mean ")
+          .append(String.join(", ", unmatched.getSuggestions()))
+          .append('?');
+    }
+    text.append("; see '").append(line.getCommandSpec().qualifiedName()).append(" --help'");
+    line.getErr().println(text);
+    line.getErr().flush();
     return ExitStatus.USAGE;
   }
 

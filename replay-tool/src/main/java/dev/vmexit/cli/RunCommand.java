@@ -4,6 +4,7 @@ import dev.vmexit.analysis.Dimension;
 import dev.vmexit.analysis.ExitStatistics;
 import dev.vmexit.analysis.StatisticsTable;
 import dev.vmexit.boot.BootEntry;
+import dev.vmexit.boot.BuiltInGuest;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
@@ -20,6 +21,7 @@ import dev.vmexit.vm.RunResult;
 import dev.vmexit.vm.VirtualMachine;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.time.LocalDateTime;
@@ -88,9 +90,8 @@ final class RunCommand implements Callable<Integer> {
   @Option(
       names = "--mode",
       paramLabel = "BITS",
-      defaultValue = "16",
-      description = "Mode of a flat binary: 16, 32 or 64. Default: ${DEFAULT-VALUE}.")
-  private int mode;
+      description = "Mode of a flat binary: 16, 32 or 64. Default: 16.")
+  private Integer mode;
 
   @Option(
       names = "--memory",
@@ -191,14 +192,30 @@ final class RunCommand implements Callable<Integer> {
     if (guest != null && kernel != null) {
       throw new UserException("give a GUEST or --kernel, not both: " + guest + ", " + kernel);
     }
-    if (kernel == null && (initrd != null || loadAddress != null)) {
-      throw new UserException("--initrd and --load-address go with --kernel FILE");
-    }
+    checkOptionsOfKernels();
     if (record != null && noRecord) {
       throw new UserException("give --record or --no-record, not both");
     }
     if (timeout != null && !(timeout > 0 && timeout < 1e9)) {
       throw new UserException("--timeout " + timeout + " is not a number of seconds above 0");
+    }
+  }
+
+  /** An option that would have no effect is a misunderstanding: better said than ignored. */
+  private void checkOptionsOfKernels() {
+    if (kernel == null && (initrd != null || loadAddress != null)) {
+      throw new UserException("--initrd and --load-address go with --kernel FILE");
+    }
+    if (mode != null && loadAddress == null) {
+      throw new UserException("--mode " + mode + " goes with --load-address, for a flat binary");
+    }
+    if (loadAddress != null && (initrd != null || append != null)) {
+      throw new UserException(
+          "--initrd and --append do not go with --load-address: a flat binary takes neither");
+    }
+    if (append != null && guest == null && kernel == null) {
+      throw new UserException(
+          "--append " + append + ": the built-in guest takes none; give a GUEST or --kernel FILE");
     }
   }
 
@@ -250,7 +267,7 @@ final class RunCommand implements Callable<Integer> {
   }
 
   private BootEntry.Mode flatMode() {
-    return switch (mode) {
+    return switch (mode == null ? 16 : mode) {
       case 16 -> BootEntry.Mode.REAL16;
       case 32 -> BootEntry.Mode.PROTECTED32;
       case 64 -> BootEntry.Mode.LONG64;
@@ -275,12 +292,14 @@ final class RunCommand implements Callable<Integer> {
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
                 why -> machine.ifSet(vm -> vm.commands().stop(RunEnd.RECORDER_FAILED)));
     final boolean quiet = "none".equals(console);
+    final boolean builtIn = guest == null && kernel == null;
+    boolean begun = false;
     RunResult result = null;
-    String panic = null;
     final ExitSink sink = recorder == null ? new NullExitSink() : recorder.sink(0);
     final ConsoleOutput output =
         new ConsoleOutput(
             quiet ? null : System.out,
+            builtIn ? BuiltInGuest.FAILURE : ConsoleOutput.PANIC,
             exitOn,
             () -> machine.ifSet(vm -> vm.commands().stop(RunEnd.TEXT_SEEN)));
     try (VirtualMachine vm =
@@ -304,20 +323,21 @@ final class RunCommand implements Callable<Integer> {
         vm.commands().stop(RunEnd.RECORDER_FAILED);
       }
       try (Stopper stopper = new Stopper(vm, timeout);
-          ConsoleInput input =
-              quiet || guest == null && kernel == null ? null : ConsoleInput.open(vm.commands())) {
+          ConsoleInput input = quiet || builtIn ? null : ConsoleInput.open(vm.commands())) {
+        begun = true;
         result = onVcpuThread(vm);
       } finally {
         output.close();
       }
-      panic = output.panic();
       if (!quiet && !output.atLineStart()) {
         System.out.println();
       }
-      final int status = RunReport.print(err, result, panic, vm, clock);
+      final int status = RunReport.print(err, result, builtIn, output.trouble(), vm);
       return finish(recorder, folder, result, status, err);
     } finally {
-      if (recorder != null && result == null) {
+      if (recorder != null && !begun) {
+        recorder.abandon();
+      } else if (recorder != null && result == null) {
         closeQuietly(recorder);
       }
     }
@@ -336,7 +356,8 @@ final class RunCommand implements Callable<Integer> {
     try {
       recorder.close();
     } catch (final TraceException e) {
-      err.println("vmexit: " + e.getMessage());
+      err.println("vmexit: " + e.getMessage() + "; what came before can be read");
+      err.println("trace: " + folder);
       err.flush();
       return ExitStatus.RECORDING_FAILED;
     }
@@ -373,9 +394,15 @@ final class RunCommand implements Callable<Integer> {
   }
 
   private Path recordFolder(final String name) {
-    return record != null
-        ? record
-        : Path.of("traces", name + "-" + LocalDateTime.now().format(STAMP));
+    if (record != null) {
+      return record;
+    }
+    final String stamped = name + "-" + LocalDateTime.now().format(STAMP);
+    Path folder = Path.of("traces", stamped);
+    for (int i = 2; Files.exists(folder); i++) {
+      folder = Path.of("traces", stamped + "-" + i);
+    }
+    return folder;
   }
 
   private static void saveStart(final Path folder, final GuestMemory memory) {
@@ -383,7 +410,10 @@ final class RunCommand implements Callable<Integer> {
       InitialMemory.save(TraceFolder.memory(folder), memory);
     } catch (final IOException e) {
       throw new UserException(
-          folder + ": the guest's initial memory cannot be saved: " + e.getMessage(), e);
+          folder
+              + ": recording cannot start: the guest's memory cannot be saved: "
+              + e.getMessage(),
+          e);
     }
   }
 

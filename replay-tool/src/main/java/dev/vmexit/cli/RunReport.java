@@ -19,12 +19,17 @@ final class RunReport {
   static int print(
       final PrintWriter err,
       final RunResult result,
-      final String panic,
-      final VirtualMachine vm,
-      final VirtualMachine.ClockKind clock) {
+      final boolean builtIn,
+      final String trouble,
+      final VirtualMachine vm) {
+    final String panic = builtIn ? null : trouble;
     final int status =
         switch (result.end()) {
           case POWER_OFF -> {
+            if (builtIn && trouble != null) {
+              err.println("vmexit: the built-in guest found this machine wrong: " + trouble);
+              yield ExitStatus.ERROR;
+            }
             err.println("vmexit: the guest powered off");
             yield ExitStatus.OK;
           }
@@ -61,8 +66,13 @@ final class RunReport {
             yield ExitStatus.HALTED;
           }
           case TIMEOUT -> {
-            err.println("vmexit: --timeout is over" + (panic == null ? "" : ": " + panic));
-            yield panic == null ? ExitStatus.TIMEOUT : ExitStatus.PANIC;
+            if (panic != null) {
+              err.println("vmexit: --timeout is over; the guest's kernel panicked: " + panic);
+              yield ExitStatus.PANIC;
+            }
+            err.println("vmexit: --timeout is over; its last exits:");
+            died(err, vm);
+            yield ExitStatus.TIMEOUT;
           }
           case RECORDER_FAILED -> {
             err.println("vmexit: stopped, as the recording could not go on");

@@ -7,33 +7,55 @@ import java.util.concurrent.CountDownLatch;
  * the tool is through with closing its trace and would end by itself.
  */
 final class SignalStop {
-  private static final CountDownLatch FINISHED = new CountDownLatch(1);
-  private static volatile Runnable action;
-  private static volatile boolean armed;
+  private static volatile Runnable action = () -> {};
+  private static CountDownLatch finished;
+  private static Thread hook;
 
   private SignalStop() {}
 
+  /** From here to {@link #finished} a shutdown calls {@code stop}, and waits. */
   static synchronized void arm(final Runnable stop) {
     action = stop;
-    if (!armed) {
-      armed = true;
-      Runtime.getRuntime().addShutdownHook(new Thread(SignalStop::stop, "signal-stop"));
+    if (hook == null) {
+      final CountDownLatch latch = new CountDownLatch(1);
+      final Thread thread = new Thread(() -> stop(latch), "signal-stop");
+      try {
+        Runtime.getRuntime().addShutdownHook(thread);
+      } catch (final IllegalStateException e) {
+        // Shutting down already: nothing waits for the run, so it need not begin.
+        stop.run();
+        return;
+      }
+      finished = latch;
+      hook = thread;
     }
   }
 
+  /** The run is over; a shutdown still waits until all is closed. */
   static void disarm() {
     action = () -> {};
   }
 
   /** The tool has closed everything; a shutdown need not wait for it any more. */
-  static void finished() {
-    FINISHED.countDown();
+  static synchronized void finished() {
+    if (hook == null) {
+      return;
+    }
+    finished.countDown();
+    try {
+      Runtime.getRuntime().removeShutdownHook(hook);
+    } catch (final IllegalStateException e) {
+      // Shutting down: the hook has just been let go.
+      return;
+    } finally {
+      hook = null;
+    }
   }
 
-  private static void stop() {
+  private static void stop(final CountDownLatch latch) {
     action.run();
     try {
-      FINISHED.await();
+      latch.await();
     } catch (final InterruptedException e) {
       Thread.currentThread().interrupt();
     }

@@ -1,7 +1,6 @@
 package dev.vmexit.replay;
 
 import dev.vmexit.exit.ExitEvent;
-import dev.vmexit.trace.ExitEvents;
 import dev.vmexit.trace.ExitFormatter;
 import java.util.ArrayList;
 import java.util.List;
@@ -21,9 +20,14 @@ final class Findings {
     }
   }
 
-  /** Takes note of the record that is checked from now on. */
-  void next(final ExitEvent event) {
-    ExitEvents.copy(event, history[(int) (seen++ & HISTORY - 1)]);
+  /** Where the next record is to be put. */
+  ExitEvent slot() {
+    return history[(int) (seen & HISTORY - 1)];
+  }
+
+  /** Takes note that the record in the slot is checked from now on. */
+  void next() {
+    seen++;
   }
 
   boolean any() {

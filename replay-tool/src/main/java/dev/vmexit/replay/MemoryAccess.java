@@ -114,8 +114,11 @@ final class MemoryAccess {
         size = insn.memorySize;
       }
     }
-    // A bit string reaches beyond the operand that it starts in.
-    located = !(insn.mnemonic == Mnemonic.BT && insn.operandKind[1] == Instruction.GPR) && size > 0;
+    // A bit string reaches beyond the operand that it starts in; CMPS reads either of two.
+    located =
+        size > 0
+            && insn.mnemonic != Mnemonic.CMPS
+            && !(insn.mnemonic == Mnemonic.BT && insn.operandKind[1] == Instruction.GPR);
     store(event, insn, operand);
   }
 

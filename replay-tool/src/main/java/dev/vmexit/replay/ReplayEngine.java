@@ -2,6 +2,7 @@ package dev.vmexit.replay;
 
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
+import dev.vmexit.trace.ExitEvents;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
 import java.util.ArrayList;
@@ -62,10 +63,9 @@ public final class ReplayEngine {
   /** Replays all of a trace, or up to the first difference. */
   public static ReplayResult replay(final TraceReader reader) {
     final ReplayEngine engine = new ReplayEngine(reader.manifest());
-    final ExitEvent event = new ExitEvent();
     boolean agrees = true;
-    while (agrees && reader.next(event)) {
-      agrees = engine.accept(event);
+    while (agrees && reader.next(engine.findings.slot())) {
+      agrees = engine.checkSlot();
     }
     return engine.result();
   }
@@ -76,7 +76,13 @@ public final class ReplayEngine {
    * @return false where it differs; nothing may be fed any more
    */
   public boolean accept(final ExitEvent event) {
-    findings.next(event);
+    ExitEvents.copy(event, findings.slot());
+    return checkSlot();
+  }
+
+  private boolean checkSlot() {
+    final ExitEvent event = findings.slot();
+    findings.next();
     if (event.kind == ExitKind.GAP) {
       gap(event);
       return true;

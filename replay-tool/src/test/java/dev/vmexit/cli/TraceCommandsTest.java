@@ -30,6 +30,7 @@ final class TraceCommandsTest {
     final CommandLine line = new CommandLine(command);
     line.setCaseInsensitiveEnumValuesAllowed(true);
     line.setOut(new PrintWriter(output));
+    line.setErr(new PrintWriter(output));
     line.setExecutionExceptionHandler(
         (e, c, parsed) -> {
           output.append(e.getMessage());

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitRing;
+import dev.vmexit.mmu.PagingMode;
 import dev.vmexit.mmu.Translation;
 import dev.vmexit.trace.Recorder;
 import dev.vmexit.trace.TraceManifest;
@@ -22,6 +23,8 @@ import java.util.function.Consumer;
 import org.agrona.concurrent.YieldingIdleStrategy;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 final class ReplayEngineTest {
   private static ReplayResult replay(final TraceManifest manifest, final List<ExitEvent> events) {
@@ -272,6 +275,46 @@ final class ReplayEngineTest {
     assertNotNull(replay(guest.events()).difference());
   }
 
+  @ParameterizedTest
+  @EnumSource(
+      value = PagingMode.class,
+      names = {"BITS32", "PAE"})
+  void shouldFollowLegacyPaging(final PagingMode mode) {
+    final SyntheticGuest guest = new SyntheticGuest(mode);
+    // The tables of the address space that CR3 is about to load must be there by then.
+    guest.now.cr3 = 0x40_0000;
+    final long code = guest.now.rip;
+    final long page = 0x100_0000;
+    final long window = 0xD000_0000L;
+    final long all = Pte.PRESENT | Pte.WRITABLE | Pte.USER;
+    guest.map(code, 0x10_0000, Pte.PRESENT);
+    guest.map(page, 0x20_0000, all);
+    final long entry = guest.entryAddress(page);
+    guest.map(window, entry & -4096L, all);
+    guest.now.cr3 = SyntheticGuest.PML4;
+    guest.cr3(0x40_0000);
+    guest.fault(guest.now.rip, Translation.FETCH);
+    guest.fault(page, Translation.READ | Translation.USER);
+    guest.fault(page, Translation.WRITE | Translation.USER);
+    guest.fault(0x8000_0000L, Translation.READ | Translation.USER);
+    guest.storeToTable(window | (entry & 0xFFF), entry, 0x30_0000L | all);
+    guest.invlpg(page);
+    final ExitEvent last = guest.fault(page, Translation.READ | Translation.USER);
+    final ReplayResult result = replay(guest.events());
+    assertNull(result.difference(), () -> result.difference().toString());
+    assertEquals(6, result.verified().get(ExitKind.PAGE_FAULT));
+    for (int bit = 0; bit < (mode == PagingMode.PAE ? 64 : 32); bit++) {
+      final int leaf = last.walkCount - 1;
+      last.walkValue[leaf] ^= 1L << bit;
+      assertNotNull(replay(guest.events()).difference(), "bit " + bit);
+      last.walkValue[leaf] ^= 1L << bit;
+    }
+    if (mode == PagingMode.PAE) {
+      guest.events().getFirst().walkValue[0] ^= 0x1000;
+      assertNotNull(replay(guest.events()).difference());
+    }
+  }
+
   @Test
   void shouldSayWhatIsSkippedWhenKindsAreMissing() {
     final SyntheticGuest guest = SyntheticGuest.typical(2);
@@ -343,6 +386,12 @@ final class ReplayEngineTest {
     stos.size = 2;
     stos.value = 0x2211;
     stos.write = true;
+    assertNull(replay(guest.events()).difference(), () -> replay(guest.events()).toString());
+    // REPE CMPSB reads at rSI and at rDI.
+    guest.register(Gpr.RSI, 0x123);
+    final ExitEvent cmps = guest.exit(ExitKind.MMIO, 0xF3, 0xA6);
+    cmps.address = 0xFEE0_0300L;
+    cmps.size = 1;
     assertNull(replay(guest.events()).difference(), () -> replay(guest.events()).toString());
     stos.value = 0x2210;
     assertEquals("value", replay(guest.events()).difference().field());

@@ -3,6 +3,8 @@ package dev.vmexit.replay;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.mmu.Fault;
+import dev.vmexit.mmu.PagingContext;
+import dev.vmexit.mmu.PagingMode;
 import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.mmu.SlotView;
 import dev.vmexit.mmu.TableMemory;
@@ -41,6 +43,7 @@ public final class SyntheticGuest {
 
   private final Map<Long, Long> entries = new HashMap<>();
   private final List<ExitEvent> events = new ArrayList<>();
+  private final PagingMode mode;
   private final ShadowMmu mmu;
   private final Fault fault = new Fault();
   private final Translation.Result result = new Translation.Result();
@@ -49,7 +52,14 @@ public final class SyntheticGuest {
   /** The vCPU as it is now. */
   public final ExitEvent now = new ExitEvent();
 
+  /** A guest in long mode. */
   public SyntheticGuest() {
+    this(PagingMode.LEVEL4);
+  }
+
+  /** A guest with paging of a mode, its top table empty. */
+  SyntheticGuest(final PagingMode mode) {
+    this.mode = mode;
     final SlotMap slots = new SlotMap(slots());
     mmu =
         new ShadowMmu(
@@ -80,6 +90,12 @@ public final class SyntheticGuest {
     now.rip = CODE;
     now.rflags = Flags.IF | 2;
     now.interruptState = ExitEvent.INTERRUPT_IF;
+    if (mode != PagingMode.LEVEL4) {
+      now.cr4 = mode == PagingMode.PAE ? CR4 : CR4 & ~ControlRegisters.CR4_PAE;
+      now.efer = mode == PagingMode.PAE ? ControlRegisters.EFER_NXE : 0;
+      now.mode = 4 | ExitEvent.MODE_PAGING;
+      now.rip = 0xC100_0000L;
+    }
     mmu.setContext(now.cr0, now.cr3, now.cr4, now.efer);
   }
 
@@ -122,27 +138,37 @@ public final class SyntheticGuest {
 
   /** Maps a page, making tables on the way. */
   public void map(final long gva, final long gpa, final long bits) {
+    entries.put(walk(gva), gpa | bits);
+  }
+
+  /** Address of the last-level entry of a page. */
+  public long entryAddress(final long gva) {
+    return walk(gva);
+  }
+
+  private long walk(final long gva) {
+    final int entrySize = mode == PagingMode.BITS32 ? 4 : 8;
+    final int indexBits = mode == PagingMode.BITS32 ? 10 : 9;
     long table = now.cr3;
-    for (int shift = 39; shift > 12; shift -= 9) {
-      final long at = table + (gva >>> shift & 511) * 8;
+    int shift =
+        switch (mode) {
+          case LEVEL4 -> 39;
+          case PAE -> 30;
+          default -> 22;
+        };
+    while (shift > 12) {
+      final long at = table + (gva >>> shift & (1 << indexBits) - 1) * entrySize;
       long entry = entries.getOrDefault(at, 0L);
       if ((entry & Pte.PRESENT) == 0) {
-        entry = nextTable | TABLE;
+        // A PDPTE of PAE has neither R/W nor U/S.
+        entry = nextTable | (mode == PagingMode.PAE && shift == 30 ? Pte.PRESENT : TABLE);
         nextTable += 4096;
         entries.put(at, entry);
       }
       table = entry & 0x000F_FFFF_FFFF_F000L;
+      shift -= indexBits;
     }
-    entries.put(table + (gva >>> 12 & 511) * 8, gpa | bits);
-  }
-
-  /** Address of the last-level entry of a page that {@link #map} has mapped. */
-  public long entryAddress(final long gva) {
-    long table = now.cr3;
-    for (int shift = 39; shift > 12; shift -= 9) {
-      table = entries.get(table + (gva >>> shift & 511) * 8) & 0x000F_FFFF_FFFF_F000L;
-    }
-    return table + (gva >>> 12 & 511) * 8;
+    return table + (gva >>> 12 & (1 << indexBits) - 1) * entrySize;
   }
 
   // ---- exits ----
@@ -232,9 +258,14 @@ public final class SyntheticGuest {
     } else {
       register(Gpr.RBX, gva);
       final boolean store = (access & Translation.WRITE) != 0;
-      // MOV [RBX], RAX or MOV RAX, [RBX]
-      event = exit(ExitKind.PAGE_FAULT, 0x48, store ? 0x89 : 0x8B, 0x03);
-      now.rip -= 3;
+      // MOV [rBX], rAX or MOV rAX, [rBX]
+      if (mode == PagingMode.LEVEL4) {
+        event = exit(ExitKind.PAGE_FAULT, 0x48, store ? 0x89 : 0x8B, 0x03);
+        now.rip -= 3;
+      } else {
+        event = exit(ExitKind.PAGE_FAULT, store ? 0x89 : 0x8B, 0x03);
+        now.rip -= 2;
+      }
     }
     event.address = gva;
     event.errorCode = result.errorCode;
@@ -255,17 +286,18 @@ public final class SyntheticGuest {
     return event;
   }
 
-  /** A store of eight bytes to a shadowed table; the first fault on its page installs it. */
+  /** A store of an entry to a shadowed table; the first fault on its page installs it. */
   public ExitEvent storeToTable(final long gva, final long gpa, final long value) {
+    final int size = mode == PagingMode.BITS32 ? 4 : 8;
     final ExitEvent event = fault(gva, Translation.WRITE);
     if (event.detail != ExitEvent.PF_TABLE_WRITE) {
       throw new IllegalStateException("detail=" + event.detail);
     }
     entries.put(gpa, value);
-    mmu.tableWritten(gpa, 8, value);
+    mmu.tableWritten(gpa, size, value);
     event.writeCount = 1;
     event.writeAddress[0] = gpa;
-    event.writeSize[0] = 8;
+    event.writeSize[0] = size;
     event.writeValue[0] = value;
     return event;
   }
@@ -280,6 +312,13 @@ public final class SyntheticGuest {
     event.value = value;
     event.size = 8;
     event.write = true;
+    if (mode == PagingMode.PAE) {
+      event.walkCount = PagingContext.PDPTES;
+      for (int i = 0; i < PagingContext.PDPTES; i++) {
+        event.walkAddress[i] = PagingContext.pdpteAddress(value, i);
+        event.walkValue[i] = mmu.context().pdpte(i);
+      }
+    }
     return event;
   }
 

@@ -92,6 +92,10 @@ public final class InitialMemory {
         handler.onPage(gfn, page);
         count++;
       }
+      // Reading on to the end has the checksum compared.
+      if (in.read() >= 0) {
+        throw new TraceException(file + ": more than a memory file");
+      }
       return count;
     } catch (final EOFException e) {
       throw new TraceException(file + ": truncated", e);

@@ -5,6 +5,7 @@ import dev.vmexit.exit.ExitRing;
 import dev.vmexit.exit.ExitRingReader;
 import dev.vmexit.exit.ExitRingWriter;
 import java.io.IOException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -40,6 +41,7 @@ public final class Recorder implements AutoCloseable {
   private volatile String failure;
   private String endReason = "";
   private boolean closed;
+  private boolean madeFolder;
 
   private Recorder(
       final Path folder,
@@ -92,7 +94,7 @@ public final class Recorder implements AutoCloseable {
       final int ringCapacity,
       final Supplier<IdleStrategy> writerIdle,
       final Consumer<String> onFailure) {
-    TraceFolder.create(folder);
+    final boolean made = TraceFolder.create(folder);
     try {
       final Recorder recorder =
           new Recorder(
@@ -105,9 +107,13 @@ public final class Recorder implements AutoCloseable {
               new BackoffIdleStrategy(
                   0, 4, TimeUnit.MICROSECONDS.toNanos(50), TimeUnit.MILLISECONDS.toNanos(1)),
               onFailure);
+      recorder.madeFolder = made;
       recorder.thread.start();
       return recorder;
     } catch (final IOException | InternalError | RuntimeException e) {
+      if (!(e instanceof FileAlreadyExistsException)) { // then it is another's recording
+        TraceFolder.clear(folder, made);
+      }
       throw new TraceException(folder + ": recording cannot start: " + describe(e), e);
     }
   }
@@ -163,6 +169,17 @@ public final class Recorder implements AutoCloseable {
     if (failure != null) {
       throw new TraceException(folder + ": recording ended early: " + failure);
     }
+  }
+
+  /** Closes the recording of a run that did not begin, and takes its folder away. */
+  public void abandon() {
+    try {
+      close();
+    } catch (final TraceException e) {
+      // A full disk, say; there was nothing to be kept.
+      failure = e.getMessage();
+    }
+    TraceFolder.clear(folder, madeFolder);
   }
 
   private void end() throws IOException {

@@ -1,9 +1,13 @@
 package dev.vmexit.trace;
 
 import java.io.IOException;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Comparator;
 import java.util.stream.Stream;
 
 /**
@@ -42,11 +46,13 @@ public final class TraceFolder {
   /**
    * Makes an empty folder; one that is there and empty will do.
    *
+   * @return whether it was not there before
    * @throws TraceException if something is there already
    */
-  static void create(final Path folder) {
+  static boolean create(final Path folder) {
     try {
-      if (Files.isDirectory(folder)) {
+      final boolean there = Files.isDirectory(folder);
+      if (there) {
         try (Stream<Path> content = Files.list(folder)) {
           if (content.findAny().isPresent()) {
             throw new TraceException(
@@ -55,10 +61,38 @@ public final class TraceFolder {
         }
       }
       Files.createDirectories(folder);
+      return !there;
     } catch (final FileAlreadyExistsException e) {
-      throw new TraceException(folder + ": exists and is not a folder", e);
+      throw new TraceException(
+          folder + ": exists and is not a folder: choose another --record folder", e);
     } catch (final IOException e) {
-      throw new TraceException(folder + ": cannot be created: " + e, e);
+      throw new TraceException(
+          folder + ": cannot be created (" + why(e) + "): choose another --record folder", e);
+    }
+  }
+
+  /** What the host said, without the name of an exception. */
+  private static String why(final IOException e) {
+    return switch (e) {
+      case AccessDeniedException denied -> denied.getFile() + ": permission denied";
+      case NoSuchFileException absent -> absent.getFile() + ": no such folder";
+      case FileSystemException other when other.getReason() != null ->
+          other.getFile() + ": " + other.getReason();
+      default -> e.toString();
+    };
+  }
+
+  /** Takes away what a recording that did not come about has put into a folder. */
+  static void clear(final Path folder, final boolean folderToo) {
+    try (Stream<Path> all = Files.walk(folder)) {
+      for (final Path path : all.sorted(Comparator.reverseOrder()).toList()) {
+        if (folderToo || !path.equals(folder)) {
+          Files.deleteIfExists(path);
+        }
+      }
+    } catch (final IOException e) {
+      // What made the recording fail says more than that its remains are still there.
+      return;
     }
   }
 

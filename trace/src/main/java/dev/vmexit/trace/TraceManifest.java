@@ -170,9 +170,13 @@ public record TraceManifest(
     line(text, "end.reason", endReason);
     line(text, "records", Long.toString(records));
     final Path temporary = file.resolveSibling(file.getFileName() + ".new");
-    Files.writeString(temporary, text, StandardCharsets.UTF_8);
-    Files.move(
-        temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    try {
+      Files.writeString(temporary, text, StandardCharsets.UTF_8);
+      Files.move(
+          temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    } finally {
+      Files.deleteIfExists(temporary); // a full disk: the file stays as it was
+    }
   }
 
   private static void line(final StringBuilder text, final String key, final String value) {

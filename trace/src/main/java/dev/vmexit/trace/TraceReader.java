@@ -42,7 +42,7 @@ public final class TraceReader implements AutoCloseable {
   private final long[] expected;
 
   // The batch in work. Freed by close(); the bounds are those of BatchWriter.MAX_LENGTH.
-  private final long batch = HostMemory.allocate(BatchWriter.MAX_LENGTH);
+  private final long batch = HostMemory.allocate(BatchWriter.MAX_LENGTH + Long.BYTES);
   private int batchRing;
   private long batchSequence;
   private int batchLeft;

@@ -99,6 +99,12 @@ final class FpuOperands {
     };
   }
 
+  /** Eight bytes of strings with few letters, many zeros among them. */
+  long letters() {
+    final long value = random.nextLong();
+    return value & random.nextLong() & 0x0303_0303_0303_0303L;
+  }
+
   int extendedExponent() {
     final int sign = random.nextInt() & 0x8000;
     return switch (random.nextInt(5)) {

@@ -149,6 +149,10 @@ final class SoftProcessor implements AutoCloseable {
     return vcpu.rflags() & (Flags.ARITHMETIC | Flags.DF);
   }
 
+  Backing backing() {
+    return backing;
+  }
+
   /** How often the code was left and entered again. */
   long exits() {
     return exits;

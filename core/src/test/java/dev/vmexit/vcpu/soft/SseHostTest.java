@@ -138,7 +138,7 @@ final class SseHostTest {
         }
       }
     }
-    assertTrue(seen.size() > 190, "only " + seen.size() + " instructions were reached");
+    assertTrue(seen.size() > 240, "only " + seen.size() + " instructions were reached");
     assertTrue(
         differences.isEmpty(),
         () -> differences.size() + " differences:\n" + String.join("\n", differences));
@@ -176,7 +176,7 @@ final class SseHostTest {
       fx.putLong(32 + 16 * i, operands.packed());
       fx.putShort(40 + 16 * i, (short) random.nextInt());
     }
-    final int kind = random.nextInt(3);
+    final int kind = random.nextInt(4);
     for (int i = 0; i < 32; i++) {
       fx.putLong(160 + 8 * i, operand(kind));
     }
@@ -193,6 +193,12 @@ final class SseHostTest {
     final long[] gprs = new long[Gpr.COUNT];
     for (int i = 0; i < Gpr.COUNT; i++) {
       gprs[i] = operands.packed();
+    }
+    if (random.nextBoolean()) {
+      gprs[Gpr.RAX] = random.nextInt(40) - 20L; // lengths of strings
+      gprs[Gpr.RDX] = random.nextInt(40) - 20L;
+    }
+    for (int i = 0; i < Gpr.COUNT; i++) {
       cpu.gpr(i, gprs[i]);
     }
     gprs[Gpr.RDI] = host.memoryAddress() + 64;
@@ -308,6 +314,7 @@ final class SseHostTest {
   private long operand(final int kind) {
     return switch (kind) {
       case 0 -> operands.doubleBits();
+      case 2 -> operands.letters();
       case 1 -> (operands.floatBits() & 0xFFFF_FFFFL) | (long) operands.floatBits() << 32;
       default -> operands.packed();
     };

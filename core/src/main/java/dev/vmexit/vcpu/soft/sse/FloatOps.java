@@ -8,7 +8,10 @@ import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.decode.Instruction;
 import dev.vmexit.x86.decode.Mnemonic;
 
-/** Floating-point arithmetic and comparisons of SSE and SSE2. */
+/**
+ * Floating-point arithmetic and comparisons of SSE and SSE2: a list of small classes, one for each
+ * shape of operands, over {@link SseMath}.
+ */
 final class FloatOps {
   private FloatOps() {}
 

@@ -53,6 +53,18 @@ final class LaneTable {
       case PABSD -> Lanes::absoluteDoublewords;
       case PMULHRSW -> Lanes::multiplyRoundedWords;
       case PMADDUBSW -> Lanes::multiplyAddBytes;
+      case PMINSB -> Lanes::minSignedBytes;
+      case PMAXSB -> Lanes::maxSignedBytes;
+      case PMINUW -> Lanes::minUnsignedWords;
+      case PMAXUW -> Lanes::maxUnsignedWords;
+      case PMINSD -> Lanes::minSignedDoublewords;
+      case PMAXSD -> Lanes::maxSignedDoublewords;
+      case PMINUD -> Lanes::minUnsignedDoublewords;
+      case PMAXUD -> Lanes::maxUnsignedDoublewords;
+      case PMULLD -> Lanes::multiplyLowDoublewords;
+      case PMULDQ -> Lanes::multiplySignedDoubleword;
+      case PCMPEQQ -> Lanes::equalQuadwords;
+      case PCMPGTQ -> Lanes::greaterQuadwords;
       case PAND, ANDPS, ANDPD -> Lanes::and;
       case PANDN, ANDNPS, ANDNPD -> Lanes::andNot;
       case POR, ORPS, ORPD -> Lanes::or;

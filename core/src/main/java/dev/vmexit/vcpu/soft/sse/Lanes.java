@@ -6,7 +6,7 @@ package dev.vmexit.vcpu.soft.sse;
  * operation).
  *
  * <p>All elements are worked on at once where carries can be kept apart by masks; where not, one
- * after the other.
+ * after the other. Long, because it is a table: one short function for each instruction.
  */
 final class Lanes {
   private static final long HIGH_BYTES = 0x8080_8080_8080_8080L;

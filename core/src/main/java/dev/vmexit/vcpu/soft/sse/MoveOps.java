@@ -8,7 +8,10 @@ import dev.vmexit.x86.Gpr;
 import dev.vmexit.x86.Seg;
 import dev.vmexit.x86.decode.Instruction;
 
-/** Moves to, from and between XMM registers, whole or in part (SDM Vol. 1, 10.4.1 and 11.4.1.1). */
+/**
+ * Moves to, from and between XMM registers, whole or in part (SDM Vol. 1, 10.4.1 and 11.4.1.1): a
+ * list of small classes, one for each form.
+ */
 final class MoveOps {
   private MoveOps() {}
 
@@ -16,7 +19,7 @@ final class MoveOps {
     final boolean toMemory = insn.operandKind[0] == Instruction.MEMORY;
     final boolean fromMemory = insn.operandKind[1] == Instruction.MEMORY;
     return switch (insn.mnemonic) {
-      case MOVAPS, MOVAPD, MOVDQA, MOVNTDQ, MOVNTPS, MOVNTPD -> whole(insn, true);
+      case MOVAPS, MOVAPD, MOVDQA, MOVNTDQ, MOVNTPS, MOVNTPD, MOVNTDQA -> whole(insn, true);
       case MOVUPS, MOVUPD, MOVDQU, LDDQU -> whole(insn, false);
       case MOVD, MOVQ -> scalarInteger(insn);
       case MOVSS -> toMemory ? new Store4(insn) : fromMemory ? new Load4(insn) : new Merge4(insn);

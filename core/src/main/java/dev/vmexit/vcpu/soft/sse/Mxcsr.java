@@ -53,6 +53,13 @@ final class Mxcsr {
     return f;
   }
 
+  /** Between two steps of an operation: ends it if the first raised an unmasked exception. */
+  static void stop(final SoftCpu cpu, final SoftFloat f) {
+    if ((f.flags & ~f.masks) != 0) {
+      finish(cpu, f);
+    }
+  }
+
   /** Ends it: sets the flags, and raises #XM (#UD where the guest does not take it) if unmasked. */
   static void finish(final SoftCpu cpu, final SoftFloat f) {
     if (f.flags == 0) {

@@ -28,6 +28,7 @@ final class ShuffleOps {
           PACKSSWB,
           PACKUSWB,
           PACKSSDW,
+          PACKUSDW,
           PSHUFHW,
           PSHUFLW,
           SHUFPS,
@@ -164,6 +165,10 @@ final class ShuffleOps {
         case PACKSSDW -> {
           low = Lanes.packSignedDoublewords(a) | Lanes.packSignedDoublewords(ah) << 32;
           high = Lanes.packSignedDoublewords(b) | Lanes.packSignedDoublewords(bh) << 32;
+        }
+        case PACKUSDW -> {
+          low = Lanes.packUnsignedDoublewords(a) | Lanes.packUnsignedDoublewords(ah) << 32;
+          high = Lanes.packUnsignedDoublewords(b) | Lanes.packUnsignedDoublewords(bh) << 32;
         }
         case PSHUFLW -> {
           low = Lanes.shuffleWords(b, order);

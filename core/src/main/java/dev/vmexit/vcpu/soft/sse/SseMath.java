@@ -8,6 +8,9 @@ import dev.vmexit.vcpu.soft.x87.SoftFloat;
  * <p>Floats travel as their bits. Exceptions are collected in {@link SoftFloat#flags}. The NaN
  * rules are those of SSE, which are not the x87's: the first operand wins, and the default NaN is
  * negative (SDM Vol. 1, table 4-7).
+ *
+ * <p>Long, because floats and doubles each have their copy of every rule: Java has no way to share
+ * it without boxing.
  */
 final class SseMath {
   // What an instruction does; chosen when it is bound.
@@ -568,6 +571,36 @@ final class SseMath {
       return indefinite;
     }
     return negative ? -f.high : f.high;
+  }
+
+  /** ROUNDPD, ROUNDSD: no denormal exception. */
+  static long roundToIntegral(final SoftFloat f, final long source) {
+    final long a = operand(f, source);
+    if (isNan(a)) {
+      return propagate(f, a, a);
+    }
+    final int exponent = (int) (a >>> 52) & 0x7FF;
+    if (isZero(a) || exponent >= 1023 + 52) {
+      return a;
+    }
+    unpack(f, a);
+    f.toInteger(f.sign, f.exponent, f.high);
+    return (a & DOUBLE_SIGN) | Double.doubleToRawLongBits((double) f.high);
+  }
+
+  /** ROUNDPS, ROUNDSS. */
+  static int roundToIntegral(final SoftFloat f, final int source) {
+    final int a = operand(f, source);
+    if (isNan(a)) {
+      return propagate(f, a, a);
+    }
+    final int exponent = a >>> 23 & 0xFF;
+    if (isZero(a) || exponent >= 127 + 23) {
+      return a;
+    }
+    unpack(f, a);
+    f.toInteger(f.sign, f.exponent, f.high);
+    return (a & FLOAT_SIGN) | Float.floatToRawIntBits((float) f.high);
   }
 
   /** RCPPS: within 1.5 * 2^-12, denormals are zeros, no exceptions, MXCSR ignored. */

@@ -11,7 +11,8 @@ package dev.vmexit.vcpu.soft.x87;
  * rounds it and collects the exceptions (SDM Vol. 1, 4.8.4 and 4.9.1). Zeros, infinities and NaNs
  * are the callers' business.
  *
- * <p>One instance per vCPU, used as its scratch: nothing here allocates.
+ * <p>One instance per vCPU, used as its scratch: nothing here allocates. Long, because arithmetic
+ * and rounding share the unpacked result.
  */
 public final class SoftFloat {
   // Exceptions, as in the x87 status word and in MXCSR.

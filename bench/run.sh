@@ -1,0 +1,112 @@
+#!/bin/sh
+# Measures what bench/RESULTS.md lists.
+#   bench/run.sh boot [RUNS]       time to a Debian shell, recording, against QEMU's TCG
+#   bench/run.sh record [RUNS]     the same boot, recording on against off
+#   bench/run.sh memory [RUNS]     resident size over guest memory at the prompt
+#   bench/run.sh exitpath          an exit to its committed record: time, allocation
+#   bench/run.sh decoder           an instruction of the guest's kernel
+#   bench/run.sh interpreter       MIPS inside the guest, on small loops
+#   bench/run.sh refeed [TRACE]    records a second; records a boot where no TRACE is given
+#   bench/run.sh all               all of these
+#   bench/run.sh jmh [ARGUMENTS]   JMH with its own arguments: a pattern, -prof gc, -h
+# Exit status 1 where boot, record or memory misses its limit. The guest is debian-12-cloud, fetched
+# where it is not in the cache; boot needs qemu-system-x86_64 (Debian: qemu-system-x86).
+set -eu
+
+root=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
+guest=debian-12-cloud
+prompt='vmexit:/root# '
+
+usage() {
+  sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"
+}
+
+fail() {
+  echo "bench: $*" >&2
+  exit 1
+}
+
+[ $# -gt 0 ] || { usage; exit 2; }
+
+on_path=$(command -v java || true)
+[ -z "$on_path" ] || on_path=$(dirname "$(dirname "$(readlink -f "$on_path")")")
+version=
+for home in "${VMEXIT_JAVA_HOME:-}" "${JAVA_HOME:-}" "$on_path" /usr/lib/jvm/* /opt/java/* /opt/jdk*; do
+  [ -r "$home/release" ] || continue
+  version=$(sed -n 's/^JAVA_VERSION="\([0-9]*\).*/\1/p' "$home/release")
+  [ "${version:-0}" -ge 25 ] && break
+  version=
+done
+[ -n "$version" ] || fail "no JDK 25 or newer found; name its folder in VMEXIT_JAVA_HOME"
+
+target=$root/bench/target
+
+# The jar of the build; nothing where there is none or a source is newer.
+built() {
+  for jar in "$target"/vmexit-bench-*.jar; do
+    [ -e "$jar" ] && [ -d "$target/lib" ] || return 0
+    changed=$(cd "$root" && find pom.xml ./*/pom.xml ./*/src/main -newer "$jar" -type f | head -n 1)
+    [ -n "$changed" ] || echo "$jar"
+    return 0
+  done
+}
+
+jar=$(built)
+if [ -z "$jar" ]; then
+  echo "bench: building" >&2
+  (cd "$root" && mvn --batch-mode -q -DskipTests package) >&2 || fail "the build failed"
+  jar=$(built)
+  [ -n "$jar" ] || fail "the build left no jar in $target"
+fi
+
+java() {
+  "$home/bin/java" "@$root/.mvn/jvm.flags" -cp "$jar:$target/lib/*" "$@"
+}
+
+guest_folder() {
+  "$root/vmexit" guest fetch "$guest" | sed 's/^.*: //'
+}
+
+side_by_side() {
+  what=$1
+  shift
+  java dev.vmexit.bench.SideBySide "$what" "$root" "$(guest_folder)" "$@"
+}
+
+jmh() {
+  java org.openjdk.jmh.Main "$@"
+}
+
+refeed() {
+  if [ $# -gt 0 ]; then
+    jmh ReplayBenchmark -jvmArgsAppend "-Dvmexit.trace=$(readlink -f "$1")"
+    return
+  fi
+  folder=$(mktemp -d)
+  trap 'rm -rf "$folder"' EXIT
+  "$root/vmexit" run "$guest" --record "$folder/trace" --exit-on "$prompt" </dev/null >/dev/null
+  jmh ReplayBenchmark -jvmArgsAppend "-Dvmexit.trace=$folder/trace"
+}
+
+command=$1
+shift
+case $command in
+  boot | record | memory) side_by_side "$command" "$@" ;;
+  exitpath) jmh ExitPathBenchmark -prof gc "$@" ;;
+  decoder) jmh DecoderBenchmark -p "code=$(guest_folder)/vmlinuz" "$@" ;;
+  interpreter) jmh InterpreterBenchmark "$@" ;;
+  refeed) refeed "$@" ;;
+  jmh) jmh "$@" ;;
+  all)
+    status=0
+    for what in boot record memory exitpath decoder interpreter refeed; do
+      echo "== $what"
+      "$0" $what || status=1
+    done
+    exit $status
+    ;;
+  *)
+    usage >&2
+    exit 2
+    ;;
+esac
