@@ -25,6 +25,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.time.LocalDateTime;
+import java.time.ZoneId;
 import java.time.format.DateTimeFormatter;
 import java.util.EnumSet;
 import java.util.List;
@@ -397,7 +398,7 @@ final class RunCommand implements Callable<Integer> {
     if (record != null) {
       return record;
     }
-    final String stamped = name + "-" + LocalDateTime.now().format(STAMP);
+    final String stamped = name + "-" + LocalDateTime.now(ZoneId.systemDefault()).format(STAMP);
     Path folder = Path.of("traces", stamped);
     for (int i = 2; Files.exists(folder); i++) {
       folder = Path.of("traces", stamped + "-" + i);

@@ -14,11 +14,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.function.Consumer;
 
-/** Tiny guests that behave badly, or need to be stopped; flat binaries for {@link #ADDRESS}. */
+/** Tiny guests that behave badly, or need to be stopped: flat binaries. */
 final class FlatGuests {
+  /** Where those in real mode go. */
   static final String ADDRESS = "0x7c00";
 
-  private static final int ORIGIN = 0x7C00;
   private static final int POST_CODE = 0x80;
   private static final int UART = 0x3F8;
   private static final int LINE_STATUS = 5;
@@ -28,10 +28,20 @@ final class FlatGuests {
 
   private FlatGuests() {}
 
-  /** Assembles a guest into a file. */
-  static Path write(final Path file, final int codeSize, final Consumer<Assembler> program)
+  /** Where a guest goes that starts in a mode of so many bits. */
+  static long address(final int bits) {
+    return bits == 16 ? 0x7C00 : 0x10_0000;
+  }
+
+  /** Assembles a guest for real mode into a file. */
+  static Path write(final Path file, final Consumer<Assembler> program) throws IOException {
+    return write(file, 16, program);
+  }
+
+  /** Assembles a guest for a mode of so many bits into a file. */
+  static Path write(final Path file, final int bits, final Consumer<Assembler> program)
       throws IOException {
-    final Assembler a = new Assembler(codeSize, ORIGIN);
+    final Assembler a = new Assembler(bits / 8, address(bits));
     program.accept(a);
     return Files.write(file, a.assemble());
   }

@@ -9,6 +9,7 @@ import dev.vmexit.exit.sbe.BatchHeaderDecoder;
 import dev.vmexit.exit.sbe.MessageHeaderDecoder;
 import dev.vmexit.memory.HostMemory;
 import java.io.IOException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.zip.CRC32C;
@@ -75,8 +76,9 @@ public final class TraceReader implements AutoCloseable {
     try {
       queue = TraceQueue.read(queueFolder);
       tailer = queue.createTailer().toStart();
-    } catch (final RuntimeException | InternalError e) {
-      throw new TraceException(queueFolder + ": cannot be read: " + e.getMessage(), e);
+    } catch (final Exception | InternalError e) {
+      // Exception: the queue throws checked ones that it does not declare.
+      throw new TraceException(folder + ": damaged, its queue " + why(e), e);
     }
   }
 
@@ -161,11 +163,24 @@ public final class TraceReader implements AutoCloseable {
         }
       }
       return leftBehind(event);
-    } catch (final IllegalStateException | IOException | InternalError e) {
+    } catch (final Exception | InternalError e) {
+      final long last = expected[batchRing] - 1;
       throw new TraceException(
-          folder + ": damaged after record " + (expected[batchRing] - 1) + ": " + e.getMessage(),
+          folder + ": damaged " + (last < 0 ? "at its start: " : "after record " + last + ": ")
+              + why(e),
           e);
     }
+  }
+
+  /** What is wrong, without what only the queue's authors could read. */
+  private static String why(final Throwable e) {
+    return switch (e) {
+      case InternalError fault -> "is cut short"; // the mapping reaches over the file's end
+      case IllegalStateException own -> own.getMessage();
+      case FileSystemException host -> host.getFile() + ": " + host.getReason();
+      case IOException file when file.getClass() == IOException.class -> file.getMessage();
+      default -> "is not as vmexit has written it";
+    };
   }
 
   private void record(final ExitEvent event) {

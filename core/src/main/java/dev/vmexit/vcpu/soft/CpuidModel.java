@@ -46,7 +46,11 @@ public final class CpuidModel {
   private static final int EDX_SSE = 1 << 25;
   private static final int EDX_SSE2 = 1 << 26;
 
+  private static final int ECX_SSE3 = 1;
+  private static final int ECX_SSSE3 = 1 << 9;
   private static final int ECX_CX16 = 1 << 13;
+  private static final int ECX_SSE41 = 1 << 19;
+  private static final int ECX_SSE42 = 1 << 20;
   private static final int ECX_MOVBE = 1 << 22;
   private static final int ECX_POPCNT = 1 << 23;
   private static final int ECX_TSC_DEADLINE = 1 << 24;
@@ -82,7 +86,7 @@ public final class CpuidModel {
   static boolean knows(final Instruction insn) {
     switch (insn.mnemonic) {
       case TZCNT -> insn.mnemonic = Mnemonic.BSF;
-      case CRC32, ADCX, ADOX, RDRAND, RDSEED, XSAVE, XRSTOR, XGETBV, XSETBV -> {
+      case ADCX, ADOX, RDRAND, RDSEED, XSAVE, XRSTOR, XGETBV, XSETBV -> {
         return false;
       }
       default -> {}
@@ -105,7 +109,15 @@ public final class CpuidModel {
               out,
               SIGNATURE,
               apicId << 24 | 1 << 16 | 8 << 8,
-              ECX_CX16 | ECX_MOVBE | ECX_POPCNT | ECX_TSC_DEADLINE | ECX_HYPERVISOR,
+              ECX_SSE3
+                  | ECX_SSSE3
+                  | ECX_CX16
+                  | ECX_SSE41
+                  | ECX_SSE42
+                  | ECX_MOVBE
+                  | ECX_POPCNT
+                  | ECX_TSC_DEADLINE
+                  | ECX_HYPERVISOR,
               EDX_FPU | EDX_DE | EDX_PSE | EDX_TSC | EDX_MSR | EDX_PAE | EDX_MCE | EDX_CX8
                   | EDX_APIC | EDX_SEP | EDX_PGE | EDX_CMOV | EDX_PAT | EDX_PSE36 | EDX_CLFSH
                   | EDX_MMX | EDX_FXSR | EDX_SSE | EDX_SSE2);

@@ -1,0 +1,184 @@
+package dev.vmexit.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import dev.vmexit.trace.TraceFolder;
+import dev.vmexit.trace.TraceManifest;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Runs that are stopped from outside: by a signal, in order or not, and by the user's keys. */
+final class StopTest {
+  /** Enough for several batches in the queue, and some in the ring. */
+  private static final int DOTS = 20;
+
+  @TempDir Path temporary;
+
+  private Path trace() {
+    return temporary.resolve("trace");
+  }
+
+  private String[] arguments(final Path guest) {
+    return new String[] {
+      "run",
+      "--kernel",
+      guest.toString(),
+      "--load-address",
+      FlatGuests.ADDRESS,
+      "--record",
+      trace().toString(),
+      "--timeout",
+      "600"
+    };
+  }
+
+  private ForkedTool startChatter() throws Exception {
+    final Path guest = FlatGuests.write(temporary.resolve("guest"), FlatGuests::chatter);
+    final ForkedTool tool = ForkedTool.start(temporary, arguments(guest));
+    for (int i = 0; i < DOTS; i++) {
+      tool.await(".");
+    }
+    return tool;
+  }
+
+  /** Number of records that all three views of the trace agree on. */
+  private long records() {
+    final Tool.Outcome replay = Tool.run("replay", trace().toString());
+    assertEquals(ExitStatus.OK, replay.status(), replay.toString());
+    final Matcher matcher = Pattern.compile("All (\\d+) records agree").matcher(replay.out());
+    assertTrue(matcher.find(), replay.out());
+    final long records = Long.parseLong(matcher.group(1));
+    assertFalse(replay.out().contains("Missing"), replay.out());
+    final Tool.Outcome stat = Tool.run("stat", trace().toString());
+    assertEquals(ExitStatus.OK, stat.status(), stat.toString());
+    assertTrue(
+        stat.out().lines().anyMatch(line -> line.matches("all +" + records + " 100.0 .*")),
+        stat.out());
+    final Tool.Outcome dump =
+        Tool.run("dump", trace().toString(), "--from", Long.toString(records - 10));
+    assertEquals(ExitStatus.OK, dump.status(), dump.toString());
+    assertEquals(10, dump.out().lines().count(), dump.out());
+    return records;
+  }
+
+  @ParameterizedTest
+  @CsvSource({"TERM,143", "INT,130", "HUP,129"})
+  void shouldCloseTheTraceWhenASignalAsksToEnd(final String signal, final int status)
+      throws Exception {
+    try (ForkedTool tool = startChatter()) {
+      final String pid = Long.toString(tool.process().pid());
+      assertEquals(0, new ProcessBuilder("kill", "-" + signal, pid).start().waitFor());
+      final Tool.Outcome run = tool.end();
+      assertEquals(status, run.status(), run.err());
+      assertTrue(run.err().startsWith("vmexit: stopped\n"), run.err());
+      assertTrue(run.err().endsWith("trace: " + trace() + "\n"), run.err());
+    }
+    final TraceManifest manifest = TraceFolder.load(trace());
+    assertTrue(manifest.complete());
+    assertEquals("stopped", manifest.endReason());
+    assertFalse(Files.exists(TraceFolder.ring(trace(), 0)));
+    final long records = records();
+    assertEquals(manifest.records(), records);
+    assertTrue(records > DOTS * (FlatGuests.PER_DOT + 1L), "" + records);
+  }
+
+  /** A dot that was seen is an exit that was recorded, and those before it were, too. */
+  @Test
+  void shouldLoseNoRecordWhenTheProcessIsKilled() throws Exception {
+    try (ForkedTool tool = startChatter()) {
+      tool.process().destroyForcibly();
+      assertEquals(137, tool.end().status());
+    }
+    assertFalse(TraceFolder.load(trace()).complete());
+    final long records = records();
+    // The last dot goes out before its own record is written.
+    assertTrue(records >= DOTS * (FlatGuests.PER_DOT + 1L), "" + records);
+    assertTrue(
+        Tool.run("stat", trace().toString())
+            .out()
+            .contains("This recording was not closed; it is read up to its last exit."));
+  }
+
+  // ---- at a terminal, which util-linux's script makes ----
+
+  private ForkedTool atTerminal() throws Exception {
+    boolean there;
+    try {
+      there = new ProcessBuilder("script", "--version").start().waitFor() == 0;
+    } catch (final IOException e) {
+      there = false;
+    }
+    assumeTrue(there, "SKIPPED, no terminal: util-linux's script is not installed");
+    final Path guest = FlatGuests.write(temporary.resolve("guest"), FlatGuests::echo);
+    final String command =
+        ForkedTool.command(arguments(guest)).stream()
+            .map(word -> "'" + word.replace("'", "'\\''") + "'")
+            .collect(Collectors.joining(" "));
+    final Path shell =
+        Files.writeString(
+            temporary.resolve("session"),
+            "stty -a >before\n" + command + "\necho status $?\nstty -a >after\necho end\n");
+    return ForkedTool.start(
+        temporary, List.of("script", "-q", "-e", "-c", "sh " + shell, "/dev/null"));
+  }
+
+  private void assertTerminalAsBefore() throws IOException {
+    final String before = Files.readString(temporary.resolve("before"));
+    assertTrue(before.contains(" icanon ") && before.contains(" echo "), before);
+    assertEquals(before, Files.readString(temporary.resolve("after")));
+  }
+
+  @Test
+  void shouldGiveEveryKeyToTheGuestAndLeaveByCtrlAX() throws Exception {
+    try (ForkedTool tool = atTerminal()) {
+      tool.await("ready");
+      tool.type("\3");
+      tool.await("C"); // not a signal
+      tool.type("\1\1");
+      tool.await("A"); // and one of the two only
+      tool.type("\4");
+      assertEquals("", tool.await("D"));
+      tool.type("\1x");
+      tool.await("vmexit: stopped");
+      tool.await("status 0");
+      tool.await("end");
+      tool.process().getOutputStream().close();
+      tool.end();
+    }
+    assertTerminalAsBefore();
+    assertTrue(TraceFolder.load(trace()).complete());
+    assertEquals(ExitStatus.OK, Tool.run("replay", trace().toString()).status());
+  }
+
+  @Test
+  void shouldPutTheTerminalBackWhenASignalEndsTheRun() throws Exception {
+    try (ForkedTool tool = atTerminal()) {
+      tool.await("ready");
+      final ProcessHandle java =
+          tool.process()
+              .descendants()
+              .filter(child -> child.info().command().orElse("").endsWith("/java"))
+              .findFirst()
+              .orElseThrow();
+      assertTrue(java.destroy());
+      tool.await("status 143");
+      tool.await("end");
+      tool.process().getOutputStream().close();
+      tool.end();
+    }
+    assertTerminalAsBefore();
+    assertTrue(TraceFolder.load(trace()).complete());
+  }
+}
