@@ -64,6 +64,10 @@ public final class RunLoop implements PlatformEvents {
   private long started;
   private long entered;
   private long left;
+
+  /** Since the last exit that was not a mere limit. */
+  private long guestTime;
+
   private long exits;
   private boolean windowRequested;
 
@@ -118,6 +122,7 @@ public final class RunLoop implements PlatformEvents {
       inject();
       int reason = vcpu.enter(clock.retiredLimit(retired(), timers.nextDeadline()));
       left = hostClock.nanoTime();
+      guestTime += left - entered;
       clock.advance(left);
       while (reason >= 0) {
         reason = handle(reason);
@@ -226,7 +231,7 @@ public final class RunLoop implements PlatformEvents {
     e.kind = kind;
     e.retired = HostMemory.getLong(s + StateLayout.RETIRED);
     e.hostTime = left - started;
-    e.guestTime = left - entered;
+    e.guestTime = guestTime;
     e.rip = exit.rip;
     e.mode = vcpu.mode();
     e.csBase =
@@ -250,6 +255,7 @@ public final class RunLoop implements PlatformEvents {
     final ExitEvent e = event;
     e.clearPayload();
     header(kind);
+    guestTime = 0;
     e.instructionLength = exit.instructionLength;
     System.arraycopy(exit.instruction, 0, e.instruction, 0, exit.instructionLength);
     e.address = exit.address;

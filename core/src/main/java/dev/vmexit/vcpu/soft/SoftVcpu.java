@@ -13,6 +13,7 @@ import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Vector;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
+import java.util.Arrays;
 
 /**
  * A processor in software, tier 0: an interpreter over cached blocks of bound instructions.
@@ -30,7 +31,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   private static final int ATTENTION_ONCE = 1 << 5;
   private static final int ATTENTION_DEFERRED = 1 << 6;
 
-  private static final int JUMP_CACHE_SIZE = 1 << 13;
+  private static final int JUMP_CACHE_SIZE = 1 << 14;
   private static final long DR6_SINGLE_STEP = 1 << 14;
 
   private static final int CLASS_BENIGN = 0;
@@ -48,7 +49,6 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   }
 
   private final Block[] jumpBlocks = new Block[JUMP_CACHE_SIZE];
-  private final long[] jumpLinears = new long[JUMP_CACHE_SIZE];
   private final BlockBuilder builder = new BlockBuilder(this);
   private final EventDelivery delivery = new EventDelivery(this);
   private final Msrs msrs = new Msrs(this);
@@ -80,6 +80,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   public SoftVcpu(final GuestMemory memory, final Translation translation) {
     super(HostMemory.allocate(StateLayout.SIZE), memory, translation);
     memory.addWriteListener(this::memoryWritten);
+    Arrays.fill(jumpBlocks, Block.NONE);
     ResetState.apply(state);
     modeChanged();
   }
@@ -259,6 +260,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
               return reason;
             }
           }
+          final Block previous = block;
           block = null;
           i = 0;
           if (pendingVector >= 0) {
@@ -272,7 +274,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
             stepArmed = (systemFlags() & Flags.TF) != 0;
           }
           final long rip = HostMemory.getLong(s + StateLayout.RIP);
-          block = lookup(rip);
+          block = lookup(rip, previous);
           final Op[] ops = block.ops;
           final int last = ops.length - 1;
           final long retired = HostMemory.getLong(s + StateLayout.RETIRED);
@@ -555,11 +557,17 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
 
   // ---- blocks ----
 
-  private static int jumpIndex(final long linear) {
-    return (int) (linear ^ linear >>> 13) & JUMP_CACHE_SIZE - 1;
+  private static int jumpIndex(final long host) {
+    return (int) (host ^ host >>> 14) & JUMP_CACHE_SIZE - 1;
   }
 
-  private Block lookup(final long rip) {
+  /**
+   * The block at rip: a known successor of the last one, else from the jump cache, else found or
+   * built. Host address and code size say all that a block depends on, so one comparison with
+   * {@link Block#tag} is enough wherever the candidate comes from; that the address is mapped and
+   * executable is seen in the TLB each time.
+   */
+  private Block lookup(final long rip, final Block last) {
     final long linear;
     if (codeSize == 8) {
       linear = rip;
@@ -569,24 +577,34 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
       }
       linear = codeBase + rip & 0xFFFF_FFFFL;
     }
-    final int index = jumpIndex(linear);
-    final Block block = jumpBlocks[index];
-    if (block != null
-        && jumpLinears[index] == linear
-        && block.codeSize == codeSize
-        && block.isValid()
-        && block.crossHost == 0) {
-      final long entry =
-          tlb + (linear >>> 12 & StateLayout.TLB_ENTRIES - 1) * StateLayout.TLB_ENTRY_SIZE;
-      if (HostMemory.getLong(entry + StateLayout.TLB_FETCH) == (linear & -4096L)
-          && linear + HostMemory.getLong(entry + StateLayout.TLB_ADDEND) == block.host) {
-        return block;
+    final long entry =
+        tlb + (linear >>> 12 & StateLayout.TLB_ENTRIES - 1) * StateLayout.TLB_ENTRY_SIZE;
+    if (HostMemory.getLong(entry + StateLayout.TLB_FETCH) == (linear & -4096L)) {
+      final long host = linear + HostMemory.getLong(entry + StateLayout.TLB_ADDEND);
+      final long tag = Block.tag(host, codeSize);
+      if (last != null) {
+        Block next = last.successor;
+        if (next.tag == tag) {
+          return next;
+        }
+        next = last.otherSuccessor;
+        if (next.tag == tag) {
+          return next;
+        }
       }
+      final int index = jumpIndex(host);
+      Block next = jumpBlocks[index];
+      if (next.tag != tag) {
+        next = find(linear);
+        jumpBlocks[index] = next;
+      }
+      if (last != null && last.isValid()) {
+        last.otherSuccessor = last.successor;
+        last.successor = next;
+      }
+      return next;
     }
-    final Block found = find(linear);
-    jumpBlocks[index] = found;
-    jumpLinears[index] = linear;
-    return found;
+    return find(linear);
   }
 
   private Block find(final long linear) {
