@@ -61,7 +61,8 @@ final class RunCommandTest {
     for (final String line : table) {
       assertTrue(line.length() <= TERMINAL, line);
     }
-    assertEquals(Set.of("manifest.properties", "memory.bin.gz", "queue"), names(trace));
+    assertEquals(
+        Set.of("manifest.properties", "memory.bin.gz", "vcpu-0.state", "queue"), names(trace));
 
     final long records = exits(run);
     assertEquals(records, TraceRecords.kinds(trace).size());
@@ -99,7 +100,9 @@ final class RunCommandTest {
 
     final Tool.Outcome table = Tool.run("stat", trace.toString());
     assertEquals(ExitStatus.OK, table.status(), table.toString());
-    assertTrue(table.out().lines().anyMatch(line -> line.matches("all +" + records + " 100.0 .*")), table.out());
+    assertTrue(
+        table.out().lines().anyMatch(line -> line.matches("all +" + records + " 100.0 .*")),
+        table.out());
 
     final Tool.Outcome dump = Tool.run("dump", trace.toString());
     assertEquals(ExitStatus.OK, dump.status(), dump.err());

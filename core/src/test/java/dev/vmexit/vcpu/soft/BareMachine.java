@@ -35,6 +35,7 @@ final class BareMachine implements AutoCloseable {
   static final long NO_LIMIT = Long.MAX_VALUE;
 
   private static final int MOST_EXITS = 100_000;
+  private static final int SHADOW_PAGES = 128;
 
   /** Which of the two MMUs. */
   enum MmuKind {
@@ -72,7 +73,12 @@ final class BareMachine implements AutoCloseable {
   BareMachine(final MmuKind kind, final GuestMemory memory) {
     this.memory = memory;
     if (kind == MmuKind.SHADOW) {
-      shadow = new ShadowMmu(TableMemory.of(memory), SlotView.of(memory));
+      shadow =
+          new ShadowMmu(
+              TableMemory.of(memory),
+              SlotView.of(memory),
+              SHADOW_PAGES,
+              ShadowMmu.DEFAULT_FLOOD_THRESHOLD);
       mmu = shadow;
       vcpu = new SoftVcpu(memory, shadow);
       shadow.attach(vcpu);
@@ -128,9 +134,10 @@ final class BareMachine implements AutoCloseable {
   void segment(final int segment, final int selector, final long raw) {
     vcpu.setSegment(
         segment, selector, Descriptor.base(raw), Descriptor.limit(raw), Descriptor.rights(raw));
+    vcpu.modeChanged();
   }
 
-  /** After {@link #set} or {@link #segment}: RFLAGS in the state are taken whole. */
+  /** After {@link #set}: RFLAGS in the state are taken whole. */
   void stateChanged() {
     vcpu.stateChanged();
     setContext();
@@ -176,11 +183,7 @@ final class BareMachine implements AutoCloseable {
 
   private static boolean isFinal(final int reason) {
     return switch (reason) {
-      case VcpuExit.HLT,
-          VcpuExit.SHUTDOWN,
-          VcpuExit.LIMIT,
-          VcpuExit.KICK,
-          VcpuExit.IRQ_WINDOW ->
+      case VcpuExit.HLT, VcpuExit.SHUTDOWN, VcpuExit.LIMIT, VcpuExit.KICK, VcpuExit.IRQ_WINDOW ->
           true;
       default -> false;
     };
@@ -190,15 +193,7 @@ final class BareMachine implements AutoCloseable {
     final VcpuExit e = vcpu.exit();
     exits.add(
         new Exit(
-            reason,
-            e.rip,
-            e.address,
-            e.value,
-            e.size,
-            e.write,
-            e.errorCode,
-            outcome,
-            retired()));
+            reason, e.rip, e.address, e.value, e.size, e.write, e.errorCode, outcome, retired()));
   }
 
   /** The reason itself where the run ends, that of another exit that it led to, or -1. */
