@@ -11,6 +11,7 @@ import dev.vmexit.x86.Seg;
 import dev.vmexit.x86.decode.Decoder;
 import dev.vmexit.x86.decode.Instruction;
 import dev.vmexit.x86.decode.Mnemonic;
+import java.util.Arrays;
 
 /**
  * Finds the instruction of an exit. KVM leaves rip on the instruction or behind it, as processor,
@@ -21,6 +22,10 @@ import dev.vmexit.x86.decode.Mnemonic;
  */
 final class InstructionLocator {
   private static final int MAX = Instruction.MAX_LENGTH;
+
+  /** Place of rip in the window: how far back decoding can begin. */
+  private static final int HERE = 64;
+
   private static final int PAGE_OFFSET = 0xFFF;
   private static final int HLT_OPCODE = 0xF4;
 
@@ -31,8 +36,10 @@ final class InstructionLocator {
   private final Instruction insn = new Instruction();
   private final Translation.Result translation = new Translation.Result();
 
-  /** Bytes at rip - 15 to rip + 15; which of them could be read. */
-  private final byte[] window = new byte[2 * MAX];
+  /** Bytes from rip - 64 to rip + 15; which of them could be read. */
+  private final byte[] window = new byte[HERE + MAX];
+
+  private final int[] reached = new int[MAX + 1];
 
   private int first;
   private int end;
@@ -47,7 +54,7 @@ final class InstructionLocator {
   Instruction current(final int codeSize, final VcpuExit exit) {
     final long rip = HostMemory.getLong(state + StateLayout.RIP);
     read(rip, codeSize);
-    return take(exit, rip, codeSize, MAX) ? insn : null;
+    return take(exit, rip, codeSize, HERE) ? insn : null;
   }
 
   /** Fills in rip and bytes of a port access. */
@@ -55,22 +62,13 @@ final class InstructionLocator {
     final long rip = HostMemory.getLong(state + StateLayout.RIP);
     read(rip, codeSize);
     if (!exit.write) {
-      if (decode(MAX, codeSize) && isPort(exit)) {
-        take(exit, rip, codeSize, MAX);
+      if (decode(HERE, codeSize) && isPort(exit)) {
+        take(exit, rip, codeSize, HERE);
       }
       return;
     }
     // Behind the instruction in KVM's emulator; on it where hardware told of the access.
-    for (int length = MAX; length >= 0; length--) {
-      final int at = MAX - length;
-      if (decode(at, codeSize)
-          && (length == 0 || insn.length == length)
-          && isPort(exit)
-          && !idlePrefix(window[at], codeSize)) {
-        take(exit, rip - length, codeSize, at);
-        return;
-      }
-    }
+    takeBehind(exit, rip, codeSize, true);
   }
 
   private boolean isPort(final VcpuExit exit) {
@@ -108,21 +106,64 @@ final class InstructionLocator {
     final long rip = HostMemory.getLong(state + StateLayout.RIP);
     read(rip, codeSize);
     if (!exit.write) {
-      if (decode(MAX, codeSize) && touches(exit)) {
-        take(exit, rip, codeSize, MAX);
+      if (decode(HERE, codeSize) && touches(exit)) {
+        take(exit, rip, codeSize, HERE);
       }
       return;
     }
-    for (int length = MAX; length >= 0; length--) {
-      final int at = MAX - length;
-      if (decode(at, codeSize)
-          && (length == 0 || insn.length == length)
-          && touches(exit)
-          && !idlePrefix(window[at], codeSize)) {
-        take(exit, rip - length, codeSize, at);
-        return;
+    takeBehind(exit, rip, codeSize, false);
+  }
+
+  /**
+   * Takes the instruction that ends at rip and fits the exit, or the one on rip. Where several
+   * lengths fit, as prefixes and the bytes before may look like each other, the one that decoding
+   * from further back runs into most often is right: x86 code falls into step soon.
+   */
+  private void takeBehind(
+      final VcpuExit exit, final long rip, final int codeSize, final boolean port) {
+    int found = 0;
+    int fits = 0;
+    for (int length = 1; length <= MAX; length++) {
+      if (decode(HERE - length, codeSize)
+          && insn.length == length
+          && (port ? isPort(exit) : touches(exit))) {
+        found |= 1 << length;
+        fits++;
       }
     }
+    if (fits == 0) {
+      if (decode(HERE, codeSize) && (port ? isPort(exit) : touches(exit))) {
+        take(exit, rip, codeSize, HERE);
+      }
+      return;
+    }
+    final int length =
+        fits == 1 ? Integer.numberOfTrailingZeros(found) : mostReached(found, codeSize);
+    take(exit, rip - length, codeSize, HERE - length);
+  }
+
+  /** Which of some lengths, a bit each, most chains of instructions from further back end with. */
+  private int mostReached(final int lengths, final int codeSize) {
+    final int[] votes = reached;
+    Arrays.fill(votes, 0);
+    for (int from = first; from < HERE; from++) {
+      int at = from;
+      int last = at;
+      while (at < HERE && decode(at, codeSize)) {
+        last = at;
+        at += insn.length;
+      }
+      if (at == HERE && HERE - last <= MAX) {
+        votes[HERE - last]++;
+      }
+    }
+    int best = Integer.numberOfTrailingZeros(lengths);
+    for (int length = best + 1; length <= MAX; length++) {
+      if ((lengths >> length & 1) != 0 && votes[length] > votes[best]) {
+        best = length;
+      }
+    }
+    return best;
   }
 
   /** Whether the memory operand lies at the exit's address, as far as the page offset tells. */
@@ -148,9 +189,10 @@ final class InstructionLocator {
       final long start = down ? at + moved : at - moved;
       final int skipped = (int) (exit.address - start) & PAGE_OFFSET;
       final boolean whole = skipped == 0 && exit.size == Math.min(size, 8);
+      final boolean crossing = (start & PAGE_OFFSET) + size > PAGE_OFFSET + 1;
       final boolean piece =
           skipped + exit.size <= size
-              && (size > 8 || (start & PAGE_OFFSET) + size > PAGE_OFFSET + 1);
+              && (crossing || size > 8 && exit.size == Math.min(8, size - skipped));
       if ((whole || piece) && (!exit.write || i == 0 || insn.mnemonic == Mnemonic.XCHG)) {
         return true;
       }
@@ -194,23 +236,9 @@ final class InstructionLocator {
   void halt(final int codeSize, final VcpuExit exit) {
     final long rip = HostMemory.getLong(state + StateLayout.RIP);
     read(rip, codeSize);
-    if (first <= MAX - 1 && (window[MAX - 1] & 0xFF) == HLT_OPCODE) {
-      take(exit, rip - 1, codeSize, MAX - 1);
+    if (first <= HERE - 1 && (window[HERE - 1] & 0xFF) == HLT_OPCODE) {
+      take(exit, rip - 1, codeSize, HERE - 1);
     }
-  }
-
-  /** A prefix that changes nothing is rather the end of the instruction before. */
-  private boolean idlePrefix(final byte value, final int codeSize) {
-    return switch (value & 0xFF) {
-      case 0x26, 0x2E, 0x36, 0x3E -> codeSize == 8;
-      case 0x40 -> codeSize == 8;
-      case 0xF2, 0xF3 ->
-          switch (insn.mnemonic) {
-            case INS, OUTS, MOVS, STOS -> false;
-            default -> true;
-          };
-      default -> false;
-    };
   }
 
   private long ripOfWindow;
@@ -236,7 +264,7 @@ final class InstructionLocator {
 
   /** Reads the bytes around rip: all up to it, if its page and the one before can be read. */
   private void read(final long rip, final int codeSize) {
-    ripOfWindow = rip - MAX;
+    ripOfWindow = rip - HERE;
     final boolean wide = codeSize == 8;
     final long base =
         wide ? 0 : HostMemory.getLong(state + StateLayout.segment(Seg.CS) + StateLayout.SEG_BASE);
@@ -247,9 +275,9 @@ final class InstructionLocator {
         HostMemory.getLong(state + StateLayout.EFER));
     long page = -1;
     long host = 0;
-    first = MAX;
-    end = MAX;
-    for (int i = MAX - 1; i >= 0; i--) {
+    first = HERE;
+    end = HERE;
+    for (int i = HERE - 1; i >= 0; i--) {
       final long linear = wide ? base + ripOfWindow + i : base + ripOfWindow + i & 0xFFFF_FFFFL;
       if (page != (linear & ~(long) PAGE_OFFSET)) {
         page = linear & ~(long) PAGE_OFFSET;
@@ -262,7 +290,7 @@ final class InstructionLocator {
       first = i;
     }
     page = -1;
-    for (int i = MAX; i < 2 * MAX; i++) {
+    for (int i = HERE; i < HERE + MAX; i++) {
       final long linear = wide ? base + ripOfWindow + i : base + ripOfWindow + i & 0xFFFF_FFFFL;
       if (page != (linear & ~(long) PAGE_OFFSET)) {
         page = linear & ~(long) PAGE_OFFSET;

@@ -350,9 +350,9 @@ public final class KvmVcpu implements Vcpu {
     exit.write = HostMemory.getByte(run + KvmRun.IO_DIRECTION) == KvmRun.IO_OUT;
     exit.size = HostMemory.getByte(run + KvmRun.IO_SIZE);
     exit.address = HostMemory.getShort(run + KvmRun.IO_PORT);
-    pending = true;
     item = 0;
     locator.port(codeSize(), exit);
+    pending = !isBehind();
     return nextItem();
   }
 
@@ -360,7 +360,10 @@ public final class KvmVcpu implements Vcpu {
   private int nextItem() {
     exit.reason = VcpuExit.PIO;
     exit.value = exit.write ? HostMemory.get(itemAddress(), exit.size) : 0;
-    owes = OWES_ITEMS;
+    owes =
+        exit.write && item + 1 == HostMemory.getInt(run + KvmRun.IO_COUNT)
+            ? OWES_NOTHING
+            : OWES_ITEMS;
     return VcpuExit.PIO;
   }
 
@@ -374,7 +377,6 @@ public final class KvmVcpu implements Vcpu {
     exit.address = HostMemory.getLong(run + KvmRun.MMIO_GPA);
     exit.size = HostMemory.getInt(run + KvmRun.MMIO_LENGTH);
     exit.write = HostMemory.getByte(run + KvmRun.MMIO_IS_WRITE) != 0;
-    pending = true;
     if (exit.write) {
       final long data = HostMemory.getLong(run + KvmRun.MMIO_DATA);
       exit.value = exit.size == 8 ? data : data & (1L << exit.size * 8) - 1;
@@ -382,7 +384,15 @@ public final class KvmVcpu implements Vcpu {
       owes = OWES_MMIO_READ;
     }
     locator.memory(codeSize(), exit);
+    pending = !isBehind();
     return VcpuExit.MMIO;
+  }
+
+  /** Whether the instruction of the exit is through but for what it told the machine. */
+  private boolean isBehind() {
+    return exit.write
+        && exit.instructionLength > 0
+        && exit.rip + exit.instructionLength == HostMemory.getLong(state + StateLayout.RIP);
   }
 
   private int modelSpecificRegister(final int reason) {
