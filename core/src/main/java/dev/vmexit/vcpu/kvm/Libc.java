@@ -67,6 +67,7 @@ final class Libc {
       call("tgkill", FunctionDescriptor.of(INT, INT, INT, INT));
   private static final MethodHandle SIGMASK =
       call("pthread_sigmask", FunctionDescriptor.of(INT, INT, LONG, LONG));
+  private static final MethodHandle SIGNAL = call("signal", FunctionDescriptor.of(LONG, INT, LONG));
   private static final MethodHandle SIGTIMEDWAIT =
       call("sigtimedwait", FunctionDescriptor.of(INT, LONG, LONG, LONG));
   private static final MethodHandle TIMER_CREATE =
@@ -196,6 +197,19 @@ final class Libc {
       final int error = (int) SIGMASK.invokeExact(errnoState(), SIG_BLOCK, set, old);
       if (error != 0) {
         throw failure("pthread_sigmask", error);
+      }
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /** Lets this process ignore a signal where no thread blocks it. */
+  static void ignoreSignal(final int signal) {
+    final MemorySegment state = errnoState();
+    try {
+      // Safe: no handler, but the constant SIG_IGN, 1.
+      if ((long) SIGNAL.invokeExact(state, signal, 1L) == -1) {
+        throw failure("signal(" + signal + ", SIG_IGN)", -failed(state));
       }
     } catch (final Throwable t) {
       throw unexpected(t);

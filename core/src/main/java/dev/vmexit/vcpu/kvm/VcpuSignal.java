@@ -10,7 +10,9 @@ import java.lang.foreign.MemorySegment;
  * that neither the C library nor HotSpot uses, is blocked in the vCPU's thread and unblocked only
  * inside KVM_RUN (KVM_SET_SIGNAL_MASK): there it interrupts, and is blocked again before anything
  * could be delivered. One that comes while the thread is outside stays pending, and the next
- * KVM_RUN returns at once: no wake-up is lost. It is sent to that one thread alone.
+ * KVM_RUN returns at once: no wake-up is lost. It is sent to that one thread alone. The process
+ * ignores it, as one from the timer may come when the thread has ended; a blocked signal is queued
+ * all the same, inside KVM_RUN too.
  */
 final class VcpuSignal {
   /** SIGRTMIN as the kernel counts is 32; the C library keeps 32 and 33. */
@@ -45,6 +47,7 @@ final class VcpuSignal {
     this.errno = errno;
     process = Libc.processId();
     thread = Libc.threadId();
+    Libc.ignoreSignal(SIGNAL);
     HostMemory.putLong(set, 1L << SIGNAL - 1);
     final long old = HostMemory.allocate(Libc.SIGSET_SIZE);
     final long mask = HostMemory.allocate(4 + MASK_SIZE);
