@@ -112,12 +112,15 @@ public final class KvmSystem implements AutoCloseable {
    * @throws dev.vmexit.memory.ErrnoException where KVM refuses
    */
   public KvmVm createVm() {
+    // Asked first: from the moment that the VM's descriptor is there, nothing may fail.
+    final int runSize = vcpuMapSize();
+    final KvmCpuid cpuid = supportedCpuid();
     int vm;
     do {
       // Safe: the argument is a number, the machine type.
       vm = Libc.ioctl(errno, fd, KvmApi.CREATE_VM, 0);
     } while (vm == -Libc.EINTR);
-    return new KvmVm(check("KVM_CREATE_VM", vm), this);
+    return new KvmVm(check("KVM_CREATE_VM", vm), runSize, cpuid);
   }
 
   private static int check(final String call, final int result) {

@@ -113,18 +113,18 @@ public final class KvmVcpu implements Vcpu {
   }
 
   /** The part of the construction that can fail. */
-  void setUp(final int id, final KvmSystem system) {
+  void setUp(final int id, final KvmVm vm) {
     final boolean sync =
-        (system.checkExtension(KvmApi.CAP_SYNC_REGS)
+        (vm.checkExtension(KvmApi.CAP_SYNC_REGS)
                 & (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS))
             == (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS);
     registers = new KvmRegisters(errno, fd, run, state, sync);
     locator = new InstructionLocator(memory, mmu, state);
-    if (system.checkExtension(KvmApi.CAP_GET_TSC_KHZ) != 0) {
+    if (vm.checkExtension(KvmApi.CAP_GET_TSC_KHZ) != 0) {
       // Safe: a request without an argument.
       tscKilohertz = Math.max(0, Libc.ioctl(errno, fd, KvmApi.GET_TSC_KHZ, 0));
     }
-    cpuid = system.supportedCpuid().forVcpu(id, tscKilohertz);
+    cpuid = vm.supportedCpuid().forVcpu(id, tscKilohertz);
     final long struct = HostMemory.allocate(KvmCpuid.bytes(cpuid.count()));
     try {
       cpuid.write(struct);

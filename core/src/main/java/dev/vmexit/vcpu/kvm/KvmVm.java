@@ -45,14 +45,25 @@ public final class KvmVm implements AutoCloseable {
 
   private final MemorySegment errno = Libc.errnoState();
   private final int fd;
-  private final KvmSystem system;
   private final int runSize;
+  private final KvmCpuid supportedCpuid;
   private boolean closed;
 
-  KvmVm(final int fd, final KvmSystem system) {
+  KvmVm(final int fd, final int runSize, final KvmCpuid supportedCpuid) {
     this.fd = fd;
-    this.system = system;
-    this.runSize = system.vcpuMapSize();
+    this.runSize = runSize;
+    this.supportedCpuid = supportedCpuid;
+  }
+
+  /** What KVM says of a capability of this VM: 0 where it lacks. */
+  int checkExtension(final int capability) {
+    // Safe: the argument is a number.
+    return Math.max(0, Libc.ioctl(errno, fd, KvmApi.CHECK_EXTENSION, capability));
+  }
+
+  /** The CPUID leaves of the host. */
+  KvmCpuid supportedCpuid() {
+    return supportedCpuid;
   }
 
   private void call(
@@ -65,12 +76,12 @@ public final class KvmVm implements AutoCloseable {
 
   /** Gives all slots of a guest memory to the VM; read-only ones as such. */
   public void setMemory(final GuestMemory memory, final boolean logDirtyPages) {
-    final int allowed = system.checkExtension(KvmApi.CAP_NR_MEMSLOTS);
+    final int allowed = checkExtension(KvmApi.CAP_NR_MEMSLOTS);
     if (memory.slots().size() > allowed) {
       throw new KvmUnavailableException(
           "guest memory has " + memory.slots().size() + " slots, KVM allows " + allowed);
     }
-    final boolean readOnlyOffered = system.checkExtension(KvmApi.CAP_READONLY_MEM) != 0;
+    final boolean readOnlyOffered = checkExtension(KvmApi.CAP_READONLY_MEM) != 0;
     int number = 0;
     for (final Slot slot : memory.slots()) {
       if (slot.readOnly() && !readOnlyOffered) {
@@ -136,11 +147,11 @@ public final class KvmVm implements AutoCloseable {
    * of the local APIC and for unknown ones, and for instructions that KVM cannot emulate.
    */
   public void prepareUserIrqchip() {
-    if (system.checkExtension(KvmApi.CAP_SET_TSS_ADDR) != 0) {
+    if (checkExtension(KvmApi.CAP_SET_TSS_ADDR) != 0) {
       // Safe: a guest-physical address as a number.
       call("KVM_SET_TSS_ADDR", KvmApi.SET_TSS_ADDR, TSS_ADDRESS, "");
     }
-    if (system.checkExtension(KvmApi.CAP_SET_IDENTITY_MAP_ADDR) != 0) {
+    if (checkExtension(KvmApi.CAP_SET_IDENTITY_MAP_ADDR) != 0) {
       final long struct = HostMemory.allocate(8);
       try {
         HostMemory.putLong(struct, IDENTITY_MAP_ADDRESS);
@@ -150,11 +161,11 @@ public final class KvmVm implements AutoCloseable {
         HostMemory.free(struct);
       }
     }
-    if (system.checkExtension(KvmApi.CAP_EXIT_ON_EMULATION_FAILURE) != 0) {
+    if (checkExtension(KvmApi.CAP_EXIT_ON_EMULATION_FAILURE) != 0) {
       enable("KVM_CAP_EXIT_ON_EMULATION_FAILURE", KvmApi.CAP_EXIT_ON_EMULATION_FAILURE, 1);
     }
-    final int reasons = system.checkExtension(KvmApi.CAP_X86_USER_SPACE_MSR);
-    if (reasons != 0 && system.checkExtension(KvmApi.CAP_X86_MSR_FILTER) != 0) {
+    final int reasons = checkExtension(KvmApi.CAP_X86_USER_SPACE_MSR);
+    if (reasons != 0 && checkExtension(KvmApi.CAP_X86_MSR_FILTER) != 0) {
       enable(
           "KVM_CAP_X86_USER_SPACE_MSR",
           KvmApi.CAP_X86_USER_SPACE_MSR,
@@ -209,9 +220,7 @@ public final class KvmVm implements AutoCloseable {
   public KvmVcpu createVcpu(
       final int id, final GuestMemory memory, final Vcpu interpreter, final Mmu mmu) {
     final int most =
-        Math.max(
-            system.checkExtension(KvmApi.CAP_MAX_VCPUS),
-            system.checkExtension(KvmApi.CAP_NR_VCPUS));
+        Math.max(checkExtension(KvmApi.CAP_MAX_VCPUS), checkExtension(KvmApi.CAP_NR_VCPUS));
     if (id >= most) {
       throw new KvmUnavailableException(
           String.format(Locale.ROOT, "vCPU number %d, KVM here allows 0 to %d", id, most - 1));
@@ -228,7 +237,7 @@ public final class KvmVm implements AutoCloseable {
     }
     final KvmVcpu made = new KvmVcpu(vcpu, run, runSize, memory, interpreter, mmu);
     try {
-      made.setUp(id, system);
+      made.setUp(id, this);
     } catch (final RuntimeException e) {
       made.release();
       throw e;
