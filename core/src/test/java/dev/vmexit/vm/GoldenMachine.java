@@ -112,15 +112,6 @@ final class GoldenMachine implements AutoCloseable {
     return machine.run();
   }
 
-  /** Asks the machine to stop, from any thread. */
-  void stop() {
-    machine.commands().stop(RunEnd.STOPPED);
-  }
-
-  List<String> lastExits() {
-    return machine.lastExits();
-  }
-
   /** All records in order. */
   List<Exit> exits() {
     return exits;
