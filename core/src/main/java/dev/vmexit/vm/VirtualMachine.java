@@ -103,7 +103,7 @@ public final class VirtualMachine implements AutoCloseable {
       if (options.clock() != ClockKind.HOST) {
         throw new IllegalArgumentException("clock=" + options.clock() + ", with KVM allowed: HOST");
       }
-      final KvmProcessor processor = KvmProcessor.build(memory);
+      final KvmProcessor processor = kvmProcessor(memory);
       kvm = processor.vm();
       mmu = processor.mmu();
       vcpu = processor.vcpu();
@@ -231,24 +231,24 @@ public final class VirtualMachine implements AutoCloseable {
    *
    * @param mmu of the interpreter that finishes what KVM cannot; KVM itself asks no MMU of ours
    */
-  private record KvmProcessor(Vcpu vcpu, Mmu mmu, KvmVm vm) {
-    static KvmProcessor build(final GuestMemory memory) {
-      final NestedMmu mmu = new NestedMmu(memory);
-      try (KvmSystem system = KvmSystem.open()) {
-        final KvmVm vm = system.createVm();
-        SoftVcpu interpreter = null;
-        try {
-          vm.prepareUserIrqchip();
-          vm.setMemory(memory, false);
-          interpreter = new SoftVcpu(memory, mmu);
-          return new KvmProcessor(vm.createVcpu(0, memory, interpreter, mmu), mmu, vm);
-        } catch (final RuntimeException e) {
-          if (interpreter != null) {
-            interpreter.close();
-          }
-          vm.close();
-          throw e;
+  private record KvmProcessor(Vcpu vcpu, Mmu mmu, KvmVm vm) {}
+
+  private static KvmProcessor kvmProcessor(final GuestMemory memory) {
+    final NestedMmu mmu = new NestedMmu(memory);
+    try (KvmSystem system = KvmSystem.open()) {
+      final KvmVm vm = system.createVm();
+      SoftVcpu interpreter = null;
+      try {
+        vm.prepareUserIrqchip();
+        vm.setMemory(memory, false);
+        interpreter = new SoftVcpu(memory, mmu);
+        return new KvmProcessor(vm.createVcpu(0, memory, interpreter, mmu), mmu, vm);
+      } catch (final RuntimeException e) {
+        if (interpreter != null) {
+          interpreter.close();
         }
+        vm.close();
+        throw e;
       }
     }
   }

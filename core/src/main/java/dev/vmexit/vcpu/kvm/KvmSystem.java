@@ -109,7 +109,7 @@ public final class KvmSystem implements AutoCloseable {
   /**
    * Makes a VM with no memory and no vCPU.
    *
-   * @throws dev.vmexit.memory.ErrnoException where KVM refuses
+   * @throws KvmUnavailableException where KVM refuses
    */
   public KvmVm createVm() {
     // Asked first: from the moment that the VM's descriptor is there, nothing may fail.
@@ -120,7 +120,13 @@ public final class KvmSystem implements AutoCloseable {
       // Safe: the argument is a number, the machine type.
       vm = Libc.ioctl(errno, fd, KvmApi.CREATE_VM, 0);
     } while (vm == -Libc.EINTR);
-    return new KvmVm(check("KVM_CREATE_VM", vm), runSize, cpuid);
+    if (vm < 0) {
+      throw new KvmUnavailableException(
+          "KVM makes no VM: "
+              + Libc.text(-vm)
+              + (vm == -Libc.EBUSY ? "; another hypervisor holds the processor" : ""));
+    }
+    return new KvmVm(vm, runSize, cpuid);
   }
 
   private static int check(final String call, final int result) {
