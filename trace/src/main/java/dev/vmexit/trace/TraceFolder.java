@@ -18,6 +18,7 @@ import java.util.stream.Stream;
  *   queue/                Chronicle Queue, one excerpt a batch
  *   ring-N.dat            exit ring of vCPU N; gone once everything of it is in the queue
  *   memory.bin.gz         guest memory as it was before the first instruction
+ *   vcpu-N.state          registers of vCPU N then: StateLayout's block up to its TLB
  * </pre>
  */
 public final class TraceFolder {
@@ -36,6 +37,11 @@ public final class TraceFolder {
   /** The ring of a vCPU. */
   public static Path ring(final Path folder, final int vcpu) {
     return folder.resolve("ring-" + vcpu + ".dat");
+  }
+
+  /** A vCPU's initial registers. */
+  public static Path state(final Path folder, final int vcpu) {
+    return folder.resolve("vcpu-" + vcpu + ".state");
   }
 
   /** The initial memory. */

@@ -158,15 +158,15 @@ public final class TraceReader implements AutoCloseable {
           record(event);
           return batchRing;
         }
-        if (!nextBatch()) {
-          queueDone = true;
-        }
+        queueDone = !nextBatch();
       }
       return leftBehind(event);
     } catch (final Exception | InternalError e) {
       final long last = expected[batchRing] - 1;
       throw new TraceException(
-          folder + ": damaged " + (last < 0 ? "at its start: " : "after record " + last + ": ")
+          folder
+              + ": damaged "
+              + (last < 0 ? "at its start: " : "after record " + last + ": ")
               + why(e),
           e);
     }
@@ -203,7 +203,14 @@ public final class TraceReader implements AutoCloseable {
   }
 
   private boolean nextBatch() {
-    try (DocumentContext document = tailer.readingDocument()) {
+    final DocumentContext next;
+    try {
+      next = tailer.readingDocument();
+    } catch (final InternalError e) {
+      // The file ends here, or its disk was full and has no page for what a writer had mapped.
+      return false;
+    }
+    try (DocumentContext document = next) {
       if (!document.isPresent()) {
         return false;
       }
