@@ -2,6 +2,7 @@ package dev.vmexit.cli;
 
 import dev.vmexit.boot.BootException;
 import dev.vmexit.trace.TraceException;
+import dev.vmexit.vcpu.kvm.KvmUnavailableException;
 import java.io.PrintWriter;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -39,7 +40,8 @@ import picocli.CommandLine.UnmatchedArgumentException;
       "6:run: the guest's kernel panicked",
       "7:run: the guest halted with interrupts disabled",
       "8:run: --timeout is over",
-      "9:run: the recording could not go on"
+      "9:run: the recording could not go on",
+      "10:run: the vCPU could not go on"
     })
 public final class Main implements Runnable {
   @Spec private CommandSpec spec;
@@ -105,6 +107,7 @@ public final class Main implements Runnable {
     } else if (e instanceof TraceException
         || e instanceof BootException
         || e instanceof GuestException
+        || e instanceof KvmUnavailableException
         || e instanceof UserException) {
       err.println("vmexit: " + e.getMessage());
     } else {

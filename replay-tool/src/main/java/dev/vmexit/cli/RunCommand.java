@@ -116,15 +116,22 @@ final class RunCommand implements Callable<Integer> {
   @Option(
       names = "--backend",
       paramLabel = "NAME",
-      defaultValue = "soft",
-      description = "The processor: soft.")
-  private String backend;
+      defaultValue = "auto",
+      description = {
+        "The processor: kvm, soft (ours), or auto: KVM where the",
+        "host has VMX or SVM and /dev/kvm opens.",
+        "Default: ${DEFAULT-VALUE}."
+      })
+  private BackendChoice.Wish backend;
 
   @Option(
       names = "--mmu",
       paramLabel = "KIND",
       defaultValue = "shadow",
-      description = "shadow or nested paging. Default: ${DEFAULT-VALUE}.")
+      description = {
+        "shadow or nested paging, of the software vCPU.",
+        "Default: ${DEFAULT-VALUE}."
+      })
   private VirtualMachine.MmuKind mmu;
 
   @Option(
@@ -186,9 +193,6 @@ final class RunCommand implements Callable<Integer> {
   private void checkOptions() {
     if (vcpus != 1) {
       throw new UserException("--vcpus " + vcpus + ": this version runs 1 vCPU");
-    }
-    if (!"soft".equals(backend)) {
-      throw new UserException("--backend " + backend + " is not known; this version has soft");
     }
     if (!"stdio".equals(console) && !"none".equals(console)) {
       throw new UserException("--console " + console + " is not known; give stdio or none");
@@ -284,6 +288,11 @@ final class RunCommand implements Callable<Integer> {
   @SuppressWarnings("try") // the resources are scopes, nobody calls them
   private int run(final GuestLoader.Loaded loaded, final Set<ExitKind> kinds) {
     final PrintWriter err = spec.commandLine().getErr();
+    final BackendChoice choice = BackendChoice.of(backend, reasonForSoft());
+    if (!choice.line().isEmpty()) {
+      err.println("vmexit: " + choice.line());
+      err.flush();
+    }
     final Path folder = noRecord ? null : recordFolder(loaded.name());
     final Late<VirtualMachine> machine = new Late<>();
     final Recorder recorder =
@@ -291,7 +300,7 @@ final class RunCommand implements Callable<Integer> {
             ? null
             : Recorder.start(
                 folder,
-                manifest(loaded, kinds),
+                manifest(loaded, kinds, choice.backend()),
                 RING_BYTES,
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
                 why -> machine.ifSet(vm -> vm.commands().stop(RunEnd.RECORDER_FAILED)));
@@ -308,6 +317,7 @@ final class RunCommand implements Callable<Integer> {
             () -> machine.ifSet(vm -> vm.commands().stop(RunEnd.TEXT_SEEN)));
     try (VirtualMachine vm =
         new VirtualMachine(
+            choice.backend(),
             loaded.memory(),
             loaded.entry(),
             new VirtualMachine.Options(
@@ -426,7 +436,21 @@ final class RunCommand implements Callable<Integer> {
     }
   }
 
-  private TraceManifest manifest(final GuestLoader.Loaded loaded, final Set<ExitKind> kinds) {
+  /** An option given that only the software vCPU can follow. */
+  private Optional<String> reasonForSoft() {
+    if (clock == VirtualMachine.ClockKind.VIRTUAL) {
+      return Optional.of("--clock virtual");
+    }
+    return spec.commandLine().getParseResult().hasMatchedOption("--mmu")
+        ? Optional.of("--mmu " + mmu.name().toLowerCase(Locale.ROOT))
+        : Optional.empty();
+  }
+
+  private TraceManifest manifest(
+      final GuestLoader.Loaded loaded,
+      final Set<ExitKind> kinds,
+      final VirtualMachine.Backend processor) {
+    final boolean kvm = processor == VirtualMachine.Backend.KVM;
     final List<TraceManifest.MemorySlot> slots =
         loaded.memory().slots().stream()
             .map(s -> new TraceManifest.MemorySlot(s.gpa(), s.bytes(), s.readOnly()))
@@ -437,9 +461,9 @@ final class RunCommand implements Callable<Integer> {
         String.join(" ", spec.commandLine().getParseResult().originalArgs()),
         slots,
         vcpus,
-        backend,
-        mmu.name().toLowerCase(Locale.ROOT),
-        "vmexit software processor",
+        processor.name().toLowerCase(Locale.ROOT),
+        kvm ? "hardware" : mmu.name().toLowerCase(Locale.ROOT),
+        kvm ? HostCpu.read().model() + " (KVM)" : "vmexit software processor",
         clock.name().toLowerCase(Locale.ROOT),
         "System.nanoTime",
         Instant.now(),

@@ -235,6 +235,8 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   @Override
   public void stateChanged() {
     setRflags(HostMemory.getLong(state + StateLayout.RFLAGS));
+    // Who changes registers may have changed code too, past every write that is told to us.
+    code.clear();
     flushAll();
     modeChanged();
   }
