@@ -25,7 +25,8 @@ package dev.vmexit.exit;
  * <td>has error code</td><td>INJECT_*</td></tr>
  * <tr><td>DMA</td><td>gpa</td><td>length</td><td>0</td><td>true</td><td>0</td></tr>
  * <tr><td>SHUTDOWN</td><td>0</td><td>0</td><td>0</td><td>false</td><td>SHUTDOWN_*</td></tr>
- * <tr><td>GAP</td><td>first lost sequence</td><td>how many</td><td>0</td><td>false</td><td>0</td></tr>
+ * <tr><td>GAP</td><td>first lost sequence</td><td>how many</td><td>0</td><td>false</td>
+ * <td>GAP_*</td></tr>
  * </table>
  */
 public final class ExitEvent {
@@ -55,6 +56,16 @@ public final class ExitEvent {
   public static final int SHUTDOWN_POWER_OFF = 2;
   public static final int SHUTDOWN_RESET = 3;
   public static final int SHUTDOWN_DEBUG_EXIT = 4;
+
+  // detail of GAP.
+  /** Nobody knows why. */
+  public static final int GAP_UNKNOWN = 0;
+
+  /** The ring was full, and the vCPU was told not to wait. */
+  public static final int GAP_DROPPED = 1;
+
+  /** They were recorded; the trace is damaged where they stood. */
+  public static final int GAP_DAMAGED = 2;
 
   // bits of mode.
   /** Code size in bytes: 2, 4 or 8. */
