@@ -28,9 +28,9 @@ import org.agrona.concurrent.ringbuffer.RingBufferDescriptor;
  * </pre>
  *
  * Each record is a message of type {@code ExitRecord}'s template id, followed by four bytes of
- * checksum. The file is written in full at
- * its creation, so that a full disk is an {@link IOException} here and never a SIGBUS of the vCPU
- * thread. Written by one thread, read by one other.
+ * checksum. The file is written in full at its creation, so that a full disk is an {@link
+ * IOException} here and never a SIGBUS of the vCPU thread. Written by one thread, read by one
+ * other.
  */
 public final class ExitRing implements AutoCloseable {
   /** Message type of a record. */

@@ -71,8 +71,7 @@ public final class ExitRingRemains {
       }
     }
     // The writer zeroes the header that comes next before it claims.
-    if (!ended
-        && buffer.getInt(RecordDescriptor.lengthOffset((int) tail & (capacity - 1))) != 0) {
+    if (!ended && buffer.getInt(RecordDescriptor.lengthOffset((int) tail & (capacity - 1))) != 0) {
       ended = true;
       damage = "goes on behind its tail=" + tail;
     }

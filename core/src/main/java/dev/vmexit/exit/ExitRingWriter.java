@@ -50,7 +50,10 @@ public final class ExitRingWriter implements ExitSink {
    * @param idle how to wait then
    */
   public ExitRingWriter(
-      final ExitRing file, final Set<ExitKind> kinds, final OnFull onFull, final IdleStrategy idle) {
+      final ExitRing file,
+      final Set<ExitKind> kinds,
+      final OnFull onFull,
+      final IdleStrategy idle) {
     this.file = file;
     this.ring = file.ring();
     final UnsafeBuffer buffer = file.data();

@@ -177,8 +177,7 @@ final class QueueFile implements AutoCloseable {
    * @param maxZeros gives up behind so many zero bytes
    * @return where, or -1
    */
-  private long search(
-      final long from, final long to, final long maxZeros, final BatchReader batch)
+  private long search(final long from, final long to, final long maxZeros, final BatchReader batch)
       throws IOException {
     long at = align(from);
     long zeros = 0;
@@ -194,9 +193,7 @@ final class QueueFile implements AutoCloseable {
         zeros = word == 0 ? zeros + WORD : 0;
       }
       at = windowStart + i;
-      if (word == BatchReader.SIGNATURE
-          && at - WORD < to
-          && wrap(at - WORD, batch) == null) {
+      if (word == BatchReader.SIGNATURE && at - WORD < to && wrap(at - WORD, batch) == null) {
         return at - WORD;
       }
     }

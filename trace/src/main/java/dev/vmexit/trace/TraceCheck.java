@@ -35,8 +35,7 @@ public final class TraceCheck {
 
   /** CRC-32C of a file, as the manifest has it. */
   static String checksum(final Path file) throws IOException {
-    try (CheckedInputStream in =
-        new CheckedInputStream(Files.newInputStream(file), new CRC32C())) {
+    try (CheckedInputStream in = new CheckedInputStream(Files.newInputStream(file), new CRC32C())) {
       final byte[] buffer = new byte[BUFFER];
       while (in.read(buffer) >= 0) {
         continue;

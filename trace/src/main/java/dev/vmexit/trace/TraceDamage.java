@@ -13,12 +13,7 @@ import java.nio.file.Path;
  * @param what is wrong, as the end of a sentence that the file's name starts
  */
 public record TraceDamage(
-    Path file,
-    long fromOffset,
-    long toOffset,
-    long firstSequence,
-    long nextSequence,
-    String what) {
+    Path file, long fromOffset, long toOffset, long firstSequence, long nextSequence, String what) {
   /** One line for people. */
   @Override
   public String toString() {

@@ -292,29 +292,30 @@ public record TraceManifest(
     }
     final TraceManifest manifest =
         new TraceManifest(
-        version,
-        keys.text("vmexit.version"),
-        keys.text("jdk"),
-        keys.text("guest"),
-        keys.text("command.line"),
-        slots,
-        (int) keys.number("vcpus", 1, 255),
-        keys.text("backend"),
-        keys.text("mmu"),
-        keys.text("cpu.model"),
-        keys.text("clock"),
-        keys.text("clock.source"),
-        keys.time("start.time"),
-        keys.kinds("kinds"),
-        Boolean.parseBoolean(keys.text("complete")),
-        keys.text("end.reason"),
-        keys.number("records", -1, Long.MAX_VALUE),
-        keys.word("trace"),
-        keys.number("dropped", 0, Long.MAX_VALUE),
-        keys.text("memory.checksum"),
-        keys.text("recovered"));
+            version,
+            keys.text("vmexit.version"),
+            keys.text("jdk"),
+            keys.text("guest"),
+            keys.text("command.line"),
+            slots,
+            (int) keys.number("vcpus", 1, 255),
+            keys.text("backend"),
+            keys.text("mmu"),
+            keys.text("cpu.model"),
+            keys.text("clock"),
+            keys.text("clock.source"),
+            keys.time("start.time"),
+            keys.kinds("kinds"),
+            Boolean.parseBoolean(keys.text("complete")),
+            keys.text("end.reason"),
+            keys.number("records", -1, Long.MAX_VALUE),
+            keys.word("trace"),
+            keys.number("dropped", 0, Long.MAX_VALUE),
+            keys.text("memory.checksum"),
+            keys.text("recovered"));
     final int end = content.lastIndexOf(CHECKSUM);
-    if (end < 0 || !content.substring(end).equals(CHECKSUM + checksum(content.substring(0, end)) + '\n')) {
+    if (end < 0
+        || !content.substring(end).equals(CHECKSUM + checksum(content.substring(0, end)) + '\n')) {
       throw new TraceException(file + ": damaged, its checksum is wrong");
     }
     return manifest;

@@ -77,9 +77,7 @@ public final class TraceReader implements AutoCloseable {
    */
   public static TraceReader open(final Path folder) {
     TraceManifest manifest = TraceFolder.load(folder);
-    if (!manifest.complete()
-        && manifest.recovered().isEmpty()
-        && !RecordingLock.isTaken(folder)) {
+    if (!manifest.complete() && manifest.recovered().isEmpty() && !RecordingLock.isTaken(folder)) {
       manifest = TraceRecovery.complete(folder, manifest);
     }
     return new TraceReader(folder, manifest);
@@ -240,8 +238,7 @@ public final class TraceReader implements AutoCloseable {
   }
 
   /** Turns an event into a gap; of what it was its time remains. */
-  private static void gap(
-      final ExitEvent event, final long first, final long next, final int why) {
+  private static void gap(final ExitEvent event, final long first, final long next, final int why) {
     final ExitEvent gap = new ExitEvent();
     gap.retired = event.retired;
     gap.hostTime = event.hostTime;

@@ -116,8 +116,7 @@ final class RecorderTest {
     final TraceManifest read = TraceFolder.load(folder);
     assertTrue(read.complete());
     assertEquals("power off", read.endReason());
-    assertEquals(
-        manifest().identified(read.trace()).ended(true, "power off", count, 0, ""), read);
+    assertEquals(manifest().identified(read.trace()).ended(true, "power off", count, 0, ""), read);
     assertNotEquals(0, read.trace());
     assertFalse(Files.exists(TraceFolder.ring(folder, 0)));
     assertTrue(Files.size(queueFile(folder)) < 4 << 20, "size=" + Files.size(queueFile(folder)));
@@ -274,11 +273,9 @@ final class RecorderTest {
       channel.truncate(good.length / 8192 * 4096L);
     }
     assertLinesMatch(
-        List.of("gap 5000, is not as vmexit has written it; "),
-        List.of(readings(folder, 4, 5000)));
+        List.of("gap 5000, is not as vmexit has written it; "), List.of(readings(folder, 4, 5000)));
     Files.write(queue, Arrays.copyOf(good, good.length - 100_000));
-    assertLinesMatch(
-        List.of("gap \\d+, is cut short; "), List.of(readings(folder, 4, 5000)));
+    assertLinesMatch(List.of("gap \\d+, is cut short; "), List.of(readings(folder, 4, 5000)));
     Files.write(queue, new byte[100]);
     assertEquals("gap 5000, is truncated; ", readings(folder, 4, 5000));
     Files.delete(queue);
