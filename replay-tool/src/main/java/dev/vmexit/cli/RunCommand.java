@@ -10,6 +10,7 @@ import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.exit.NullExitSink;
 import dev.vmexit.memory.GuestMemory;
+import dev.vmexit.memory.HostMemory;
 import dev.vmexit.trace.InitialMemory;
 import dev.vmexit.trace.Recorder;
 import dev.vmexit.trace.RecorderOptions;
@@ -17,6 +18,8 @@ import dev.vmexit.trace.TraceException;
 import dev.vmexit.trace.TraceFolder;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
+import dev.vmexit.vcpu.StateLayout;
+import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vm.RunEnd;
 import dev.vmexit.vm.RunResult;
 import dev.vmexit.vm.VirtualMachine;
@@ -318,7 +321,7 @@ final class RunCommand implements Callable<Integer> {
                 SystemNanoClock.INSTANCE),
             sink)) {
       if (recorder != null) {
-        saveStart(folder, loaded.memory());
+        saveStart(folder, loaded.memory(), vm.vcpu());
       }
       machine.set(vm);
       if (recorder != null && recorder.failure() != null) {
@@ -407,9 +410,14 @@ final class RunCommand implements Callable<Integer> {
     return folder;
   }
 
-  private static void saveStart(final Path folder, final GuestMemory memory) {
+  /** What the guest can be executed again from. */
+  private static void saveStart(final Path folder, final GuestMemory memory, final Vcpu vcpu) {
+    final byte[] state = new byte[StateLayout.TLB];
+    // Safe: the state block is longer, and lives as long as the vCPU.
+    HostMemory.copyOut(vcpu.state(), state, 0, state.length);
     try {
       InitialMemory.save(TraceFolder.memory(folder), memory);
+      Files.write(TraceFolder.state(folder, 0), state);
     } catch (final IOException e) {
       throw new UserException(
           folder

@@ -19,6 +19,9 @@ final class QueueWriter implements AutoCloseable {
 
   private static final long PAGE = 4096;
 
+  /** What a reader looks at behind the last excerpt: the header of one more, on its alignment. */
+  private static final long NEXT_HEADER = 16;
+
   private final SingleChronicleQueue queue;
   private final ExcerptAppender appender;
   private DiskSpace space;
@@ -76,7 +79,7 @@ final class QueueWriter implements AutoCloseable {
       }
     }
     if (file != null) {
-      final long end = (position + PAGE) & -PAGE;
+      final long end = (position + NEXT_HEADER + PAGE - 1) & -PAGE;
       try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
         if (channel.size() > end) {
           channel.truncate(end);

@@ -53,7 +53,7 @@ public final class Recorder implements AutoCloseable {
       final Consumer<String> onFailure)
       throws IOException {
     this.folder = folder;
-    manifest = described.identified(identity(folder, described));
+    manifest = described.ended(false, "", -1, 0, "").identified(identity(folder, described));
     this.idle = idle;
     this.onFailure = onFailure;
     boolean started = false;
@@ -83,6 +83,20 @@ public final class Recorder implements AutoCloseable {
     }
     thread = new Thread(this::run, "recorder");
     thread.setDaemon(true);
+  }
+
+  /**
+   * Makes the trace folder and starts recording with rings that block.
+   *
+   * @param ringCapacity bytes of each vCPU's ring, a power of two
+   */
+  public static Recorder start(
+      final Path folder,
+      final TraceManifest manifest,
+      final int ringCapacity,
+      final Supplier<IdleStrategy> writerIdle,
+      final Consumer<String> onFailure) {
+    return start(folder, manifest, RecorderOptions.blocking(ringCapacity), writerIdle, onFailure);
   }
 
   /**
@@ -276,7 +290,7 @@ public final class Recorder implements AutoCloseable {
 
   private static String describe(final Throwable e) {
     if (e instanceof InternalError) {
-      return "disk full or gone (" + e.getMessage() + ")";
+      return "disk full, or gone"; // a SIGBUS says no more
     }
     return e.getMessage() == null ? e.toString() : e.getMessage();
   }

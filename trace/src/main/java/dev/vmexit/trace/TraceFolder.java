@@ -19,6 +19,7 @@ import java.util.stream.Stream;
  *   queue/                Chronicle Queue, one excerpt a batch
  *   ring-N.dat            exit ring of vCPU N; gone once everything of it is in the queue
  *   memory.bin.gz         guest memory as it was before the first instruction
+ *   vcpu-N.state          registers of vCPU N then: StateLayout's block up to its TLB
  *   recording.lock        locked by the recorder as long as it lives
  * </pre>
  */
@@ -60,6 +61,11 @@ public final class TraceFolder {
   /** What the recorder holds a lock on. */
   static Path lock(final Path folder) {
     return folder.resolve("recording.lock");
+  }
+
+  /** A vCPU's initial registers. */
+  public static Path state(final Path folder, final int vcpu) {
+    return folder.resolve("vcpu-" + vcpu + ".state");
   }
 
   /** The initial memory. */

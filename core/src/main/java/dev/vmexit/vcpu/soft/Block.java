@@ -7,10 +7,19 @@ import java.util.Arrays;
  * memory and independent of the linear address that it runs at.
  */
 final class Block {
+  /** Equals no tag. */
+  static final long NO_TAG = -1L;
+
+  /** Stands where there is no block: has no tag and, unlike all others, no successors. */
+  static final Block NONE = new Block(0, 1, 0, new Op[0]);
+
   /** Host address of the first byte: slots do not overlap, so it stands for the gpa. */
   final long host;
 
-  /** Host address of the second page's start, for a single instruction that crosses; else 0. */
+  /**
+   * Host address of the second page's start, for a single instruction whose decoding needed bytes
+   * of it; else 0.
+   */
   final long crossHost;
 
   final int codeSize;
@@ -22,6 +31,17 @@ final class Block {
 
   /** Next in the hash chain of {@link BlockCache}. */
   Block chain;
+
+  /**
+   * Where blocks were found to go on from here, for a quick guess; {@link #tag} decides. Null in
+   * {@link #NONE} alone.
+   */
+  Block successor;
+
+  Block otherSuccessor;
+
+  /** {@link #tag(long, int)} of this block; {@link #NO_TAG} once invalid or where it crosses. */
+  long tag;
 
   private boolean valid = true;
 
@@ -38,10 +58,24 @@ final class Block {
       at += ops[i].length;
     }
     length = at;
+    tag = crossHost == 0 ? tag(host, codeSize) : NO_TAG;
+    successor = NONE;
+    otherSuccessor = NONE;
+  }
+
+  /** Host address of the first byte, which is below 2^56, and the code size. */
+  static long tag(final long host, final int codeSize) {
+    return host | (long) codeSize << 56;
   }
 
   boolean isValid() {
     return valid;
+  }
+
+  /** Makes the block good for one pass only: what it was decoded from cannot be watched. */
+  void disown() {
+    valid = false;
+    tag = NO_TAG;
   }
 
   /**
@@ -50,6 +84,9 @@ final class Block {
    */
   void invalidate() {
     valid = false;
+    tag = NO_TAG;
+    successor = NONE;
+    otherSuccessor = NONE;
     Arrays.fill(ops, StaleOp.INSTANCE);
   }
 }

@@ -3,6 +3,7 @@ package dev.vmexit.vcpu.soft;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.memory.GuestMemory;
 import dev.vmexit.memory.HostMemory;
+import dev.vmexit.memory.WriteListener;
 import dev.vmexit.mmu.Translation;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.TableWrites;
@@ -13,6 +14,7 @@ import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Vector;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
+import java.util.Arrays;
 
 /**
  * A processor in software, tier 0: an interpreter over cached blocks of bound instructions.
@@ -30,7 +32,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   private static final int ATTENTION_ONCE = 1 << 5;
   private static final int ATTENTION_DEFERRED = 1 << 6;
 
-  private static final int JUMP_CACHE_SIZE = 1 << 13;
+  private static final int JUMP_CACHE_SIZE = 1 << 14;
   private static final long DR6_SINGLE_STEP = 1 << 14;
 
   private static final int CLASS_BENIGN = 0;
@@ -48,10 +50,10 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   }
 
   private final Block[] jumpBlocks = new Block[JUMP_CACHE_SIZE];
-  private final long[] jumpLinears = new long[JUMP_CACHE_SIZE];
   private final BlockBuilder builder = new BlockBuilder(this);
   private final EventDelivery delivery = new EventDelivery(this);
   private final Msrs msrs = new Msrs(this);
+  private final WriteListener writeListener = this::memoryWritten;
 
   /** ATTENTION_* bits; the kick bit is set by other threads, hence only atomic updates. */
   @SuppressWarnings("UnusedVariable") // through ATTENTION
@@ -79,7 +81,8 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   /** Makes a processor in its reset state (SDM Vol. 3A, 9.1.1). */
   public SoftVcpu(final GuestMemory memory, final Translation translation) {
     super(HostMemory.allocate(StateLayout.SIZE), memory, translation);
-    memory.addWriteListener(this::memoryWritten);
+    memory.addWriteListener(writeListener);
+    Arrays.fill(jumpBlocks, Block.NONE);
     ResetState.apply(state);
     modeChanged();
   }
@@ -136,6 +139,11 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
 
   @Override
   public boolean interruptible() {
+    // One that was deferred goes first.
+    return takesInterrupt() && ((int) ATTENTION.getOpaque(this) & ATTENTION_DEFERRED) == 0;
+  }
+
+  private boolean takesInterrupt() {
     return (systemFlags() & Flags.IF) != 0 && !shadow && pendingVector < 0 && !instructionPending();
   }
 
@@ -235,6 +243,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   public void close() {
     if (!closed) {
       closed = true;
+      memory.removeWriteListener(writeListener);
       HostMemory.free(state);
     }
   }
@@ -259,6 +268,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
               return reason;
             }
           }
+          final Block previous = block;
           block = null;
           i = 0;
           if (pendingVector >= 0) {
@@ -272,7 +282,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
             stepArmed = (systemFlags() & Flags.TF) != 0;
           }
           final long rip = HostMemory.getLong(s + StateLayout.RIP);
-          block = lookup(rip);
+          block = lookup(rip, previous);
           final Op[] ops = block.ops;
           final int last = ops.length - 1;
           final long retired = HostMemory.getLong(s + StateLayout.RETIRED);
@@ -334,8 +344,13 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
           return exit.reason;
         }
         block = null;
-        if (emulating && unwind == Unwind.REPEAT) {
-          return leave(VcpuExit.EMULATED);
+        if (unwind == Unwind.REPEAT) {
+          if (stepArmed) {
+            singleStepTrap();
+          }
+          if (emulating) {
+            return leave(VcpuExit.EMULATED);
+          }
         }
       }
     }
@@ -396,7 +411,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
       forget(ATTENTION_KICK);
       return leave(VcpuExit.KICK);
     }
-    if ((bits & ATTENTION_DEFERRED) != 0 && interruptible() && !emulating) {
+    if ((bits & ATTENTION_DEFERRED) != 0 && takesInterrupt() && !emulating) {
       forget(ATTENTION_DEFERRED);
       setPending(deferredInterrupt, EventDelivery.EXTERNAL, false, 0);
     }
@@ -425,12 +440,21 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
       forget(ATTENTION_SHADOW);
     }
     if (stepArmed) {
-      HostMemory.putLong(
-          state + StateLayout.DR6, HostMemory.getLong(state + StateLayout.DR6) | DR6_SINGLE_STEP);
-      queueTrap(Vector.DB);
-      stepArmed = false;
+      singleStepTrap();
     }
     return emulating;
+  }
+
+  private void singleStepTrap() {
+    HostMemory.putLong(
+        state + StateLayout.DR6, HostMemory.getLong(state + StateLayout.DR6) | DR6_SINGLE_STEP);
+    queueTrap(Vector.DB);
+    stepArmed = false;
+  }
+
+  /** Whether the running instruction will trap: a HLT must not sleep on that. */
+  boolean stepping() {
+    return stepArmed;
   }
 
   /** Set by STI and MOV SS while they run: their shadow covers the instruction after them. */
@@ -500,7 +524,13 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     }
   }
 
-  /** Starts the one-instruction shadow of STI and MOV SS. */
+  /** Starts the shadow of MOV SS and POP SS, which holds the single-step trap off too. */
+  void startStackShadow() {
+    startShadow();
+    stepArmed = false;
+  }
+
+  /** Starts the one-instruction shadow of STI. */
   void startShadow() {
     shadow = true;
     shadowFresh = needsSingleStep();
@@ -555,38 +585,73 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
 
   // ---- blocks ----
 
-  private static int jumpIndex(final long linear) {
-    return (int) (linear ^ linear >>> 13) & JUMP_CACHE_SIZE - 1;
+  private static int jumpIndex(final long host) {
+    return (int) (host ^ host >>> 14) & JUMP_CACHE_SIZE - 1;
   }
 
-  private Block lookup(final long rip) {
+  /**
+   * The block at rip: a known successor of the last one, else from the jump cache, else found or
+   * built. Host address and code size say all that a block depends on, so one comparison with
+   * {@link Block#tag} is enough wherever the candidate comes from; that the address is mapped and
+   * executable is seen in the TLB each time.
+   */
+  private Block lookup(final long rip, final Block last) {
     final long linear;
     if (codeSize == 8) {
       linear = rip;
     } else {
-      if (rip > codeLimit) {
-        throw raise(Vector.GP, 0);
+      if (rip > codeLimit - BlockBuilder.MAX_BYTES) {
+        return lookupNearLimit(rip);
       }
       linear = codeBase + rip & 0xFFFF_FFFFL;
     }
-    final int index = jumpIndex(linear);
-    final Block block = jumpBlocks[index];
-    if (block != null
-        && jumpLinears[index] == linear
-        && block.codeSize == codeSize
-        && block.isValid()
-        && block.crossHost == 0) {
-      final long entry =
-          tlb + (linear >>> 12 & StateLayout.TLB_ENTRIES - 1) * StateLayout.TLB_ENTRY_SIZE;
-      if (HostMemory.getLong(entry + StateLayout.TLB_FETCH) == (linear & -4096L)
-          && linear + HostMemory.getLong(entry + StateLayout.TLB_ADDEND) == block.host) {
-        return block;
+    final long entry =
+        tlb + (linear >>> 12 & StateLayout.TLB_ENTRIES - 1) * StateLayout.TLB_ENTRY_SIZE;
+    if (HostMemory.getLong(entry + StateLayout.TLB_FETCH) == (linear & -4096L)) {
+      final long host = linear + HostMemory.getLong(entry + StateLayout.TLB_ADDEND);
+      final long tag = Block.tag(host, codeSize);
+      if (last != null) {
+        Block next = last.successor;
+        if (next.tag == tag) {
+          return next;
+        }
+        next = last.otherSuccessor;
+        if (next.tag == tag) {
+          return next;
+        }
+      }
+      final int index = jumpIndex(host);
+      Block next = jumpBlocks[index];
+      if (next.tag != tag) {
+        next = find(linear);
+        jumpBlocks[index] = next;
+      }
+      if (last != null && last.isValid()) {
+        last.otherSuccessor = last.successor;
+        last.successor = next;
+      }
+      return next;
+    }
+    return find(linear);
+  }
+
+  /** Where a block may reach beyond the limit of CS, its instructions run one by one. */
+  private Block lookupNearLimit(final long rip) {
+    if (rip > codeLimit) {
+      throw raise(Vector.GP, 0);
+    }
+    final Block block = find(codeBase + rip & 0xFFFF_FFFFL);
+    if (rip + block.length - 1 > codeLimit) {
+      final int first = block.offsets.length > 1 ? block.offsets[1] : block.length;
+      if (rip + first - 1 > codeLimit) {
+        throw raise(Vector.GP, 0);
+      }
+      if (!needsSingleStep()) {
+        attend(ATTENTION_ONCE);
+        throw Unwind.STALE;
       }
     }
-    final Block found = find(linear);
-    jumpBlocks[index] = found;
-    jumpLinears[index] = linear;
-    return found;
+    return block;
   }
 
   private Block find(final long linear) {
@@ -596,12 +661,14 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
       throw undefined();
     }
     final Block cached = code.find(host, codeSize);
-    if (cached != null
-        && (cached.crossHost == 0 || fetchHost(nextPage(linear)) == cached.crossHost)) {
-      return cached;
+    if (cached != null) {
+      if (cached.crossHost == 0 || fetchHost(nextPage(linear)) == cached.crossHost) {
+        return cached;
+      }
+      code.remove(cached);
     }
     final Block built = builder.build(linear, host, codeSize);
-    if (code.add(built)) {
+    if (built.isValid() && code.add(built)) {
       dropWriteMappings(host & -4096L);
       if (built.crossHost != 0) {
         dropWriteMappings(built.crossHost);
