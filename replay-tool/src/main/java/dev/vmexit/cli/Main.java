@@ -26,6 +26,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       ReplayCommand.class,
       StatCommand.class,
       DumpCommand.class,
+      VerifyCommand.class,
       GuestCommand.class,
       CommandLine.HelpCommand.class
     },

@@ -13,6 +13,7 @@ import dev.vmexit.memory.GuestMemory;
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.trace.InitialMemory;
 import dev.vmexit.trace.Recorder;
+import dev.vmexit.trace.RecorderOptions;
 import dev.vmexit.trace.TraceException;
 import dev.vmexit.trace.TraceFolder;
 import dev.vmexit.trace.TraceManifest;
@@ -301,7 +302,7 @@ final class RunCommand implements Callable<Integer> {
             : Recorder.start(
                 folder,
                 manifest(loaded, kinds, choice.backend()),
-                RING_BYTES,
+                RecorderOptions.blocking(RING_BYTES),
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
                 why -> machine.ifSet(vm -> vm.commands().stop(RunEnd.RECORDER_FAILED)));
     final boolean quiet = "none".equals(console);
