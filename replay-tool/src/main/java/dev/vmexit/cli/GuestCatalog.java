@@ -10,6 +10,7 @@ final class GuestCatalog {
    *
    * @param name what the user types
    * @param summary one line for the list
+   * @param architecture Debian's name of the packages' architecture
    * @param kernelPackage Debian package that depends on the concrete kernel package
    * @param kernelPrefix how the concrete kernel package's name starts
    * @param commandLine kernel command line for a machine with a serial console and no PCI
@@ -18,19 +19,48 @@ final class GuestCatalog {
   record Definition(
       String name,
       String summary,
+      String architecture,
       String kernelPackage,
       String kernelPrefix,
       String commandLine,
       long memoryBytes) {}
+
+  private static final String COMMAND_LINE =
+      "console=ttyS0 earlyprintk=serial,ttyS0,115200 tsc=reliable panic=-1";
 
   private static final List<Definition> ALL =
       List.of(
           new Definition(
               "debian-12-cloud",
               "Debian 12 cloud kernel, busybox shell",
+              "amd64",
               "linux-image-cloud-amd64",
               "linux-image-6.1.",
-              "console=ttyS0 earlyprintk=serial,ttyS0,115200 tsc=reliable panic=-1",
+              COMMAND_LINE,
+              512L << 20),
+          new Definition(
+              "debian-12-amd64",
+              "Debian 12 generic 64-bit kernel, busybox shell",
+              "amd64",
+              "linux-image-amd64",
+              "linux-image-6.1.",
+              COMMAND_LINE,
+              512L << 20),
+          new Definition(
+              "debian-12-686-pae",
+              "Debian 12 32-bit kernel with PAE paging, busybox shell",
+              "i386",
+              "linux-image-686-pae",
+              "linux-image-6.1.",
+              COMMAND_LINE,
+              512L << 20),
+          new Definition(
+              "debian-12-686",
+              "Debian 12 32-bit kernel with two-level paging, busybox shell",
+              "i386",
+              "linux-image-686",
+              "linux-image-6.1.",
+              COMMAND_LINE,
               512L << 20));
 
   private GuestCatalog() {}

@@ -249,7 +249,8 @@ final class GuestStore {
       final Path guest,
       final Properties properties)
       throws IOException {
-    final GuestApt apt = new GuestApt(environment, scratch, progress, pause);
+    final GuestApt apt =
+        new GuestApt(environment, scratch, definition.architecture(), progress, pause);
     final GuestApt.Deb kernel =
         apt.describe(apt.resolve(definition.kernelPackage(), definition.kernelPrefix()));
     final GuestApt.Deb busybox = apt.describe("busybox-static");
