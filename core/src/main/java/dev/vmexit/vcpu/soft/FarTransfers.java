@@ -10,7 +10,7 @@ import dev.vmexit.x86.Vector;
 
 /**
  * Far JMP, CALL and RET, IRET, and the fast system calls (SDM Vol. 2, the instructions' pages).
- * Call gates, task gates and task switches are refused with #GP.
+ * Gates and task switches are {@link CallGates}' and {@link TaskSwitch}'s.
  */
 final class FarTransfers {
   private static final int RSP = StateLayout.gpr(Gpr.RSP);
@@ -60,6 +60,9 @@ final class FarTransfers {
       cpu.modeChanged();
       return;
     }
+    if (cpu.gates().transfer(selector, false)) {
+      return;
+    }
     final int cpl = cpu.cpl();
     final long raw = SegmentLoader.checkedCode(cpu, selector);
     checkTarget(cpu, target, raw);
@@ -70,6 +73,9 @@ final class FarTransfers {
 
   static void call(
       final SoftVcpu cpu, final int selector, final long offset, final int operandSize) {
+    if (!realOrVm86(cpu) && cpu.gates().transfer(selector, true)) {
+      return;
+    }
     final long target = truncate(offset, operandSize);
     final long csAt = cpu.stackAddress(-operandSize, operandSize, true);
     final long ipAt = cpu.stackAddress(-2L * operandSize, operandSize, true);
@@ -210,7 +216,12 @@ final class FarTransfers {
       return;
     }
     if ((cpu.systemFlags() & Flags.NT) != 0) {
-      throw cpu.raise(Vector.GP, 0);
+      if (cpu.isLong()) {
+        throw cpu.raise(Vector.GP, 0);
+      }
+      cpu.tasks().returnToLink();
+      cpu.unblockNmi();
+      return;
     }
     final long target = cpu.load(cpu.stackAddress(0, operandSize, false), operandSize);
     final int selector =

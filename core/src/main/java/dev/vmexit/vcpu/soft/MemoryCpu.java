@@ -454,7 +454,7 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
     }
   }
 
-  private int supervisorContext() {
+  final int supervisorContext() {
     return (HostMemory.getLong(state + StateLayout.CR4) & ControlRegisters.CR4_SMAP) != 0
         ? SMAP_CONTEXT
         : SUPERVISOR_CONTEXT;

@@ -268,6 +268,9 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
             if (emulating) {
               return leave(VcpuExit.EMULATED);
             }
+            if (pendingVector >= 0) {
+              continue;
+            }
           }
           if ((int) ATTENTION.getOpaque(this) != 0 && needsSingleStep()) {
             budget = 1;
@@ -391,7 +394,8 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
       forget(ATTENTION_NOTICE);
       exit.reason = noticeReason;
       exit.rip = noticeRip;
-      capture(lastBlock, lastBlock == null ? 0 : lastBlock.offsets.length - 1);
+      capture(noticeBare ? null : lastBlock, lastBlock == null ? 0 : lastBlock.offsets.length - 1);
+      noticeBare = false;
       return noticeReason;
     }
     if ((bits & ATTENTION_KICK) != 0 && !emulating) {
@@ -442,6 +446,10 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   private boolean stepArmed;
 
   private long noticeRip;
+  private boolean noticeBare;
+
+  /** Type of the event that the delivery now running leads to, or -1. */
+  private int followUp = -1;
 
   // ---- events ----
 
@@ -452,6 +460,39 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     shadow = false;
     stepArmed = false;
     forget(ATTENTION_SHADOW | ATTENTION_ONCE);
+    if (followUp >= 0) {
+      setPending(followUp == EventDelivery.TRAP ? Vector.DB : 0, followUp, false, 0);
+      followUp = -1;
+    }
+  }
+
+  /** Has a new task's segments loaded before anything else happens in it. */
+  void queueTaskLoad() {
+    if (pendingVector < 0) {
+      setPending(0, EventDelivery.TASK_LOAD, false, 0);
+    } else {
+      followUp = EventDelivery.TASK_LOAD;
+    }
+  }
+
+  /** A #DB right after the delivery that runs: the new task's trap bit. */
+  void queueTaskTrap() {
+    followUp = EventDelivery.TRAP;
+  }
+
+  /** Leaves for a task switch's new CR3. No instruction says it: its bytes are not captured. */
+  void noticeOfTask(final long rip, final long cr3) {
+    notice(VcpuExit.CR, 3, cr3);
+    noticeRip = rip;
+    noticeBare = true;
+  }
+
+  CallGates gates() {
+    return delivery.gates();
+  }
+
+  TaskSwitch tasks() {
+    return delivery.tasks();
   }
 
   private static int exceptionClass(final int vector) {

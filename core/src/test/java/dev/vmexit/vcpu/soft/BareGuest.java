@@ -337,7 +337,9 @@ final class BareGuest implements AutoCloseable {
 
   // ---- code ----
 
-  /** Assembles the guest's code and puts it to {@link #CODE}; the assembler is returned laid out. */
+  /**
+   * Assembles the guest's code and puts it to {@link #CODE}; the assembler is returned laid out.
+   */
   Assembler code(final Consumer<Assembler> program) {
     final Assembler a = new Assembler(size, size == 2 ? 0 : CODE);
     program.accept(a);

@@ -176,11 +176,7 @@ final class BareMachine implements AutoCloseable {
 
   private static boolean isFinal(final int reason) {
     return switch (reason) {
-      case VcpuExit.HLT,
-          VcpuExit.SHUTDOWN,
-          VcpuExit.LIMIT,
-          VcpuExit.KICK,
-          VcpuExit.IRQ_WINDOW ->
+      case VcpuExit.HLT, VcpuExit.SHUTDOWN, VcpuExit.LIMIT, VcpuExit.KICK, VcpuExit.IRQ_WINDOW ->
           true;
       default -> false;
     };
@@ -190,15 +186,7 @@ final class BareMachine implements AutoCloseable {
     final VcpuExit e = vcpu.exit();
     exits.add(
         new Exit(
-            reason,
-            e.rip,
-            e.address,
-            e.value,
-            e.size,
-            e.write,
-            e.errorCode,
-            outcome,
-            retired()));
+            reason, e.rip, e.address, e.value, e.size, e.write, e.errorCode, outcome, retired()));
   }
 
   /** The reason itself where the run ends, that of another exit that it led to, or -1. */

@@ -403,8 +403,7 @@ final class EventDeliveryTest {
   @EnumSource(MmuKind.class)
   void shouldRaiseProtectionFaultWhenUserMayNotUseTheGate(final MmuKind mmu) {
     for (final boolean wide : new boolean[] {false, true}) {
-      try (BareGuest g =
-          wide ? BareGuest.long64(mmu) : BareGuest.protected32(mmu, Paging.BITS32)) {
+      try (BareGuest g = wide ? BareGuest.long64(mmu) : BareGuest.protected32(mmu, Paging.BITS32)) {
         g.user();
         g.code(a -> a.interrupt(0x80));
         assertEquals(Vector.GP, g.runToHandler());
@@ -570,8 +569,7 @@ final class EventDeliveryTest {
   @EnumSource(MmuKind.class)
   void shouldRaiseDoubleFaultWhenTwoContributoryFaultsMeet(final MmuKind mmu) {
     for (final boolean wide : new boolean[] {false, true}) {
-      try (BareGuest g =
-          wide ? BareGuest.long64(mmu) : BareGuest.protected32(mmu, Paging.PAE)) {
+      try (BareGuest g = wide ? BareGuest.long64(mmu) : BareGuest.protected32(mmu, Paging.PAE)) {
         g.gate(Vector.GP, 0x0E);
         g.code(
             a -> {
