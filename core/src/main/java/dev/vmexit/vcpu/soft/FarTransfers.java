@@ -230,6 +230,7 @@ final class FarTransfers {
         cpu.load(cpu.stackAddress(2L * operandSize, operandSize, false), operandSize);
     if ((image & Flags.VM) != 0 && cpu.cpl() == 0 && !cpu.isLong() && operandSize == 4) {
       returnToVm86(cpu, target, selector, image);
+      cpu.resume(image);
       cpu.unblockNmi();
       return;
     }
@@ -270,6 +271,7 @@ final class FarTransfers {
       cpu.modeChanged();
     }
     cpu.setRflags(mergeFlags(oldFlags, image, operandSize, oldCpl, oldIopl));
+    cpu.resume(operandSize == 2 ? 0 : image);
     cpu.unblockNmi();
   }
 

@@ -535,6 +535,7 @@ final class SystemOps {
 
   private static int debugRegister(final SoftVcpu cpu, final int number) {
     privileged(cpu);
+    cpu.checkDebugAccess();
     final boolean extensions = (cpu.reg64(StateLayout.CR4) & ControlRegisters.CR4_DE) != 0;
     return switch (number) {
       case 0, 1, 2, 3 -> StateLayout.DR0 + number * 8;
@@ -569,6 +570,7 @@ final class SystemOps {
               : value & 0xFFFF_2BFFL | 0x400;
     }
     cpu.reg64(register, value);
+    cpu.debugChanged();
   }
 
   private static void invalidatePage(final SoftVcpu cpu, final SystemOp op) {

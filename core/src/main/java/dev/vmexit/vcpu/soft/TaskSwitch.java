@@ -49,7 +49,6 @@ final class TaskSwitch {
           | Flags.DF
           | Flags.IOPL
           | Flags.NT
-          | Flags.RF
           | Flags.VM
           | Flags.AC
           | Flags.VIF
@@ -184,7 +183,8 @@ final class TaskSwitch {
     // Everything that may fault or exit comes before the first store.
     final long cr3 = wide ? cpu.load(base + 28, 4) : 0;
     final long rip = wide ? cpu.load(base + 32, 4) : cpu.load(base + 14, 2);
-    final long flags = wide ? cpu.load(base + 36, 4) & FLAGS32 : cpu.load(base + 16, 2) & FLAGS32;
+    final long image = wide ? cpu.load(base + 36, 4) : cpu.load(base + 16, 2);
+    final long flags = image & FLAGS32;
     for (int i = 0; i < 8; i++) {
       registers[i] = wide ? cpu.load(base + 40 + i * 4L, 4) : cpu.load(base + 18 + i * 2L, 2);
     }
@@ -237,6 +237,8 @@ final class TaskSwitch {
     }
     cpu.setSegment(Seg.LDTR, ldt, 0, 0, StateLayout.SEG_UNUSABLE);
     cpu.setRflags(flags | (cause == Cause.CALL ? Flags.NT : 0));
+    cpu.resume(image);
+    cpu.debugChanged();
     if (wide && (cpu.reg64(StateLayout.CR0) & ControlRegisters.CR0_PG) != 0) {
       cpu.reg64(StateLayout.CR3, cr3);
       cpu.controlChanged(false);
