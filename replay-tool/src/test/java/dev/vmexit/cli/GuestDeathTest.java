@@ -39,7 +39,9 @@ final class GuestDeathTest {
     return Tool.run(args);
   }
 
-  /** Checks the post-mortem: last exits, registers, counts; and that the trace ends the same way. */
+  /**
+   * Checks the post-mortem: last exits, registers, counts; and that the trace ends the same way.
+   */
   private void assertPostMortem(final Tool.Outcome run, final ExitKind last, final long rip)
       throws IOException {
     assertTrue(run.err().lines().anyMatch(line -> line.matches(" +\\d+ " + last + " +rip .*")));

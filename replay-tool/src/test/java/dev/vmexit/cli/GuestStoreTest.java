@@ -117,6 +117,42 @@ class GuestStoreTest {
   }
 
   @Test
+  void shouldUsePackageListsOfItsOwnWhenTheGuestIsOfAnotherArchitecture() throws IOException {
+    tar("linux-image-6.1.0-9-686-pae", "./boot/vmlinuz-6.1.0-9-686-pae", KERNEL);
+    tool(
+        "apt-cache",
+        """
+        case "$*" in
+          "depends linux-image-686-pae -o APT::Architecture=i386 "*)
+            echo "  Depends: linux-image-6.1.0-9-686-pae" ;;
+          "show --no-all-versions linux-image-6.1.0-9-686-pae -o APT::Architecture=i386 "*)
+            printf 'Package: x\\nVersion: 6.1.9-1\\nSize: 1000000\\n' ;;
+          "show --no-all-versions busybox-static -o APT::Architecture=i386 "*)
+            printf 'Package: x\\nVersion: 1:1.35\\nSize: 900000\\n' ;;
+          *) echo "E: No packages found" >&2; exit 100 ;;
+        esac
+        """);
+    tool(
+        "apt-get",
+        """
+        [ "$2" = update ] && exit 0
+        name=${7%%=*}
+        cp $STUB/$name.tar ./${name}_1_i386.deb
+        """);
+
+    final GuestStore.Guest guest = store().require("debian-12-686-pae");
+
+    assertArrayEquals(KERNEL, Files.readAllBytes(guest.kernel()));
+    final List<String> updates =
+        calls("apt-get").stream().filter(c -> c.startsWith("apt-get -q update ")).toList();
+    assertEquals(1, updates.size());
+    final String scratch = folder.resolve("cache").resolve("guests").toString();
+    assertTrue(updates.getFirst().contains(" -o Dir::State::lists=" + scratch), updates.toString());
+    assertTrue(updates.getFirst().contains(" -o Dir::Cache=" + scratch), updates.toString());
+    assertTrue(updates.getFirst().contains(" -o Dir::State::status=/dev/null"));
+  }
+
+  @Test
   void shouldUseTheCacheWhenTheGuestIsThere() throws IOException {
     store().require(NAME);
     Files.writeString(calls, "");
@@ -238,7 +274,9 @@ class GuestStoreTest {
     final GuestException e = assertThrows(GuestException.class, () -> store().require("debian-13"));
 
     assertEquals(
-        "unknown guest debian-13, known: debian-12-cloud; or give --kernel FILE", e.getMessage());
+        "unknown guest debian-13, known: debian-12-cloud, debian-12-amd64, debian-12-686-pae,"
+            + " debian-12-686; or give --kernel FILE",
+        e.getMessage());
   }
 
   @Test

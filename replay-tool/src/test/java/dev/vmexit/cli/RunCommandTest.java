@@ -99,7 +99,9 @@ final class RunCommandTest {
 
     final Tool.Outcome table = Tool.run("stat", trace.toString());
     assertEquals(ExitStatus.OK, table.status(), table.toString());
-    assertTrue(table.out().lines().anyMatch(line -> line.matches("all +" + records + " 100.0 .*")), table.out());
+    assertTrue(
+        table.out().lines().anyMatch(line -> line.matches("all +" + records + " 100.0 .*")),
+        table.out());
 
     final Tool.Outcome dump = Tool.run("dump", trace.toString());
     assertEquals(ExitStatus.OK, dump.status(), dump.err());

@@ -40,26 +40,14 @@ final class EventDelivery {
   private static final int CLEARED = Flags.TF | Flags.NT | Flags.RF | Flags.VM;
 
   private final SoftVcpu cpu;
-  private final TaskSwitch tasks;
-  private final CallGates gates;
 
   EventDelivery(final SoftVcpu cpu) {
     this.cpu = cpu;
-    tasks = new TaskSwitch(cpu);
-    gates = new CallGates(cpu, tasks);
-  }
-
-  TaskSwitch tasks() {
-    return tasks;
-  }
-
-  CallGates gates() {
-    return gates;
   }
 
   void deliver(final int vector, final int type, final boolean hasErrorCode, final int errorCode) {
     if (type == TASK_LOAD) {
-      tasks.loadSegments();
+      cpu.tasks().loadSegments();
     } else if (!cpu.isProtected()) {
       deliverReal(vector);
     } else {
@@ -115,7 +103,7 @@ final class EventDelivery {
         throw cpu.raise(Vector.NP, idtError);
       }
       final long saved = cpu.rflags() | (type == EXCEPTION ? Flags.RF : 0);
-      tasks.deliver(gate, saved, ext, hasErrorCode, errorCode);
+      cpu.tasks().deliver(gate, saved, ext, hasErrorCode, errorCode);
       return;
     }
     if (gateType != GATE_INTERRUPT && gateType != GATE_TRAP && (wide || !gate16)

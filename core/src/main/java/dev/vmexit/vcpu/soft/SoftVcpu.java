@@ -53,6 +53,8 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
 
   private final Block[] jumpBlocks = new Block[JUMP_CACHE_SIZE];
   private final BlockBuilder builder = new BlockBuilder(this);
+  private final TaskSwitch tasks = new TaskSwitch(this);
+  private final CallGates gates = new CallGates(this, tasks);
   private final EventDelivery delivery = new EventDelivery(this);
   private final Msrs msrs = new Msrs(this);
 
@@ -455,67 +457,6 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     return emulating;
   }
 
-  // ---- breakpoints ----
-
-  /** After DR0 to DR3, DR7 or CR4.DE may have changed. */
-  void debugChanged() {
-    breakpoints.update(state);
-    if (breakpoints.areArmed()) {
-      attend(ATTENTION_BREAKPOINTS);
-    } else {
-      forget(ATTENTION_BREAKPOINTS);
-      resuming = false;
-    }
-    contextChanged();
-  }
-
-  /** RF of an image that IRET or a task switch loads: the next instruction meets no breakpoint. */
-  void resume(final long image) {
-    resuming = (image & Flags.RF) != 0 && breakpoints.areArmed();
-    resumeFresh = resuming;
-  }
-
-  /** Raises #DB, a fault, where the instruction at rip has a breakpoint. */
-  private void beforeInstruction() {
-    breakpoints.hits = 0;
-    if (resuming) {
-      return;
-    }
-    final long rip = HostMemory.getLong(state + StateLayout.RIP);
-    final int found =
-        breakpoints.atInstruction(codeSize == 8 ? rip : codeBase + rip & 0xFFFF_FFFFL);
-    if (found != 0) {
-      debugStatus(found);
-      throw raise(Vector.DB);
-    }
-  }
-
-  private void afterInstruction() {
-    if (!resumeFresh) {
-      resuming = false;
-    }
-    resumeFresh = false;
-    if (breakpoints.hits != 0) {
-      debugStatus(breakpoints.hits);
-      breakpoints.hits = 0;
-      queueTrap(Vector.DB);
-    }
-  }
-
-  private void debugStatus(final int bits) {
-    HostMemory.putLong(state + StateLayout.DR6, HostMemory.getLong(state + StateLayout.DR6) | bits);
-  }
-
-  /** #DB for a MOV of a debug register while DR7.GD is set, which that clears. */
-  void checkDebugAccess() {
-    final long dr7 = HostMemory.getLong(state + StateLayout.DR7);
-    if ((dr7 & DR7_GENERAL_DETECT) != 0) {
-      HostMemory.putLong(state + StateLayout.DR7, dr7 & ~DR7_GENERAL_DETECT);
-      debugStatus(DR6_ACCESS);
-      throw raise(Vector.DB);
-    }
-  }
-
   /** Set by STI and MOV SS while they run: their shadow covers the instruction after them. */
   private boolean shadowFresh;
 
@@ -572,11 +513,11 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   }
 
   CallGates gates() {
-    return delivery.gates();
+    return gates;
   }
 
   TaskSwitch tasks() {
-    return delivery.tasks();
+    return tasks;
   }
 
   private static int exceptionClass(final int vector) {
@@ -681,6 +622,67 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
       return;
     }
     delivery.checkIoBitmap(port, size);
+  }
+
+  // ---- breakpoints ----
+
+  /** After DR0 to DR3, DR7 or CR4.DE may have changed. */
+  void debugChanged() {
+    breakpoints.update(state);
+    if (breakpoints.areArmed()) {
+      attend(ATTENTION_BREAKPOINTS);
+    } else {
+      forget(ATTENTION_BREAKPOINTS);
+      resuming = false;
+    }
+    contextChanged();
+  }
+
+  /** RF of an image that IRET or a task switch loads: the next instruction meets no breakpoint. */
+  void resume(final long image) {
+    resuming = (image & Flags.RF) != 0 && breakpoints.areArmed();
+    resumeFresh = resuming;
+  }
+
+  /** Raises #DB, a fault, where the instruction at rip has a breakpoint. */
+  private void beforeInstruction() {
+    breakpoints.hits = 0;
+    if (resuming) {
+      return;
+    }
+    final long rip = HostMemory.getLong(state + StateLayout.RIP);
+    final int found =
+        breakpoints.atInstruction(codeSize == 8 ? rip : codeBase + rip & 0xFFFF_FFFFL);
+    if (found != 0) {
+      debugStatus(found);
+      throw raise(Vector.DB);
+    }
+  }
+
+  private void afterInstruction() {
+    if (!resumeFresh) {
+      resuming = false;
+    }
+    resumeFresh = false;
+    if (breakpoints.hits != 0) {
+      debugStatus(breakpoints.hits);
+      breakpoints.hits = 0;
+      queueTrap(Vector.DB);
+    }
+  }
+
+  private void debugStatus(final int bits) {
+    HostMemory.putLong(state + StateLayout.DR6, HostMemory.getLong(state + StateLayout.DR6) | bits);
+  }
+
+  /** #DB for a MOV of a debug register while DR7.GD is set, which that clears. */
+  void checkDebugAccess() {
+    final long dr7 = HostMemory.getLong(state + StateLayout.DR7);
+    if ((dr7 & DR7_GENERAL_DETECT) != 0) {
+      HostMemory.putLong(state + StateLayout.DR7, dr7 & ~DR7_GENERAL_DETECT);
+      debugStatus(DR6_ACCESS);
+      throw raise(Vector.DB);
+    }
   }
 
   // ---- blocks ----

@@ -87,7 +87,7 @@ final class SystemOps {
       case INVD, WBINVD -> plain(insn, (c, o) -> privileged(c));
       case CLTS -> ending(insn, SystemOps::clearTaskSwitched);
       case LMSW -> ending(insn, SystemOps::loadStatusWord);
-      case SMSW -> plain(insn, (c, o) -> o.writeSelector(c, c.reg64(StateLayout.CR0)));
+      case SMSW -> plain(insn, SystemOps::storeStatusWord);
       case LGDT ->
           plain(insn, (c, o) -> loadTable(c, o, StateLayout.GDTR_BASE, StateLayout.GDTR_LIMIT));
       case LIDT ->
@@ -219,6 +219,7 @@ final class SystemOps {
 
   private static void storeTable(
       final SoftVcpu cpu, final SystemOp op, final int base, final int limit) {
+    userMayStore(cpu);
     final int width = op.codeSize == 8 ? 8 : 4;
     final long address = op.address(cpu, 2 + width, true);
     cpu.probeWrite(address, 2 + width);
@@ -247,6 +248,7 @@ final class SystemOps {
   private static void storeSystemSelector(
       final SoftVcpu cpu, final SystemOp op, final int segment) {
     systemSegments(cpu);
+    userMayStore(cpu);
     op.writeSelector(cpu, cpu.selector(segment));
   }
 
@@ -523,6 +525,18 @@ final class SystemOps {
   private static void clearTaskSwitched(final SoftVcpu cpu, final SystemOp op) {
     privileged(cpu);
     cpu.reg64(StateLayout.CR0, cpu.reg64(StateLayout.CR0) & ~ControlRegisters.CR0_TS);
+  }
+
+  private static void storeStatusWord(final SoftVcpu cpu, final SystemOp op) {
+    userMayStore(cpu);
+    op.writeSelector(cpu, cpu.reg64(StateLayout.CR0));
+  }
+
+  /** CR4.UMIP keeps the addresses of the system's tables from users (SDM Vol. 3A, 2.5). */
+  private static void userMayStore(final SoftVcpu cpu) {
+    if (cpu.cpl() != 0 && (cpu.reg64(StateLayout.CR4) & ControlRegisters.CR4_UMIP) != 0) {
+      throw cpu.raise(Vector.GP, 0);
+    }
   }
 
   private static void loadStatusWord(final SoftVcpu cpu, final SystemOp op) {
