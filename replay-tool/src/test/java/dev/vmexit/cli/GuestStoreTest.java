@@ -102,7 +102,7 @@ class GuestStoreTest {
     assertArrayEquals(KERNEL, Files.readAllBytes(guest.kernel()));
     final ByteArrayOutputStream initrd = new ByteArrayOutputStream();
     GuestInitramfs.write(initrd, BUSYBOX);
-    assertArrayEquals(initrd.toByteArray(), Files.readAllBytes(guest.initrd()));
+    assertArrayEquals(initrd.toByteArray(), Files.readAllBytes(guest.initrd().orElseThrow()));
     assertEquals("6.1.9-1", guest.version());
     assertEquals(512 << 20, guest.memoryBytes());
     assertTrue(guest.commandLine().contains("console=ttyS0"));
@@ -150,6 +150,26 @@ class GuestStoreTest {
     assertTrue(updates.getFirst().contains(" -o Dir::State::lists=" + scratch), updates.toString());
     assertTrue(updates.getFirst().contains(" -o Dir::Cache=" + scratch), updates.toString());
     assertTrue(updates.getFirst().contains(" -o Dir::State::status=/dev/null"));
+  }
+
+  @Test
+  void shouldTakeTheKernelAloneWhenTheGuestHasNoUserspace() throws IOException {
+    tar("memtest86+", "./boot/memtest86+x64.bin", KERNEL);
+    tool(
+        "apt-cache",
+        """
+        [ "$*" = "show --no-all-versions memtest86+" ] || exit 100
+        printf 'Package: x\\nVersion: 6.10-4\\nSize: 122832\\n'
+        """);
+
+    final GuestStore.Guest guest = store().require("memtest86");
+
+    assertArrayEquals(KERNEL, Files.readAllBytes(guest.kernel()));
+    assertTrue(guest.initrd().isEmpty());
+    assertEquals(16 << 20, guest.memoryBytes());
+    assertEquals(1, calls("apt-get").size());
+    store().require("memtest86");
+    assertEquals(1, calls("apt-get").size(), "it is in the cache");
   }
 
   @Test
@@ -275,7 +295,7 @@ class GuestStoreTest {
 
     assertEquals(
         "unknown guest debian-13, known: debian-12-cloud, debian-12-amd64, debian-12-686-pae,"
-            + " debian-12-686; or give --kernel FILE",
+            + " debian-12-686, memtest86, memtest86-ia32; or give --kernel FILE",
         e.getMessage());
   }
 
