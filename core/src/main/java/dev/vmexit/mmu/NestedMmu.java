@@ -53,5 +53,6 @@ public final class NestedMmu implements Mmu {
     result.writable = (rights & PagingContext.MAY_WRITE) != 0 && w.dirty && !readOnly;
     result.executable = (rights & PagingContext.MAY_FETCH) != 0;
     result.global = w.global;
+    result.pageShift = w.pageShift;
   }
 }

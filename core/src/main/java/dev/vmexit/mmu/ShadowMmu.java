@@ -186,6 +186,17 @@ public final class ShadowMmu implements Mmu, WriteListener {
     result.writable = (rights & PagingContext.MAY_WRITE) != 0 && takesStores;
     result.executable = (rights & PagingContext.MAY_FETCH) != 0;
     result.global = (spte & Spte.GLOBAL) != 0 && context.pge();
+    result.pageShift = ShadowRole.isDirect(pages.role(page)) ? largeShift(page) : 12;
+  }
+
+  /** The size of the large page that a direct page is part of, or one that contains it. */
+  private int largeShift(final int page) {
+    return switch (context.mode()) {
+      case NONE -> 12;
+      case BITS32 -> 22;
+      case PAE -> 21;
+      case LEVEL4 -> pages.isSplitGigabyte(page) ? 30 : 21;
+    };
   }
 
   private void miss(final int access, final int present, final Result result) {

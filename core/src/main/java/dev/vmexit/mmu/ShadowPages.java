@@ -90,6 +90,11 @@ final class ShadowPages {
     return roles[page];
   }
 
+  /** Whether the one parent of a direct page is a direct page too: both split a 1 GiB page. */
+  boolean isSplitGigabyte(final int page) {
+    return parents[page] != NONE && ShadowRole.isDirect(roles[parents[page] >>> ENTRY_SHIFT]);
+  }
+
   // ---- pages ----
 
   boolean isShadowed(final long gfn) {

@@ -48,5 +48,8 @@ public interface Translation {
 
     /** Survives a CR3 write (CR4.PGE and G). */
     public boolean global;
+
+    /** log2 of the size of the guest's page: 12, or more where INVLPG must drop more. */
+    public int pageShift = 12;
   }
 }

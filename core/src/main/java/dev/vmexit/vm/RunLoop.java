@@ -22,6 +22,7 @@ import dev.vmexit.x86.Vector;
 import java.util.List;
 import org.agrona.MutableDirectBuffer;
 import org.agrona.concurrent.IdleStrategy;
+import org.agrona.concurrent.MessageHandler;
 import org.agrona.concurrent.NanoClock;
 
 /**
@@ -51,6 +52,10 @@ public final class RunLoop implements PlatformEvents {
   private final Uart16550 uart;
   private final ExitSink sink;
   private final CommandRing commands;
+
+  /** Bound once: a method reference in the loop would be an object a round. */
+  private final MessageHandler onCommand = this::command;
+
   private final NanoClock hostClock;
   private final IdleStrategy idle;
 
@@ -110,7 +115,7 @@ public final class RunLoop implements PlatformEvents {
     started = hostClock.nanoTime();
     entered = started;
     while (end == null) {
-      commands.drain(this::command);
+      commands.drain(onCommand);
       feedConsole();
       final long now = clock.nanos();
       if (now >= timers.nextDeadline()) {
@@ -396,9 +401,11 @@ public final class RunLoop implements PlatformEvents {
     } else {
       // A reserved bit in a PDPTE: the write is undone, though rip is past it already.
       final PagingContext kept = mmu.context();
+      final long flags = vcpu.rflags();
       HostMemory.putLong(state + StateLayout.CR0, kept.cr0());
       HostMemory.putLong(state + StateLayout.CR3, kept.cr3());
       HostMemory.putLong(state + StateLayout.CR4, kept.cr4());
+      HostMemory.putLong(state + StateLayout.RFLAGS, flags);
       vcpu.stateChanged();
       vcpu.injectException(Vector.GP, true, 0);
     }
@@ -480,7 +487,7 @@ public final class RunLoop implements PlatformEvents {
     final boolean interruptible = (vcpu.rflags() & Flags.IF) != 0;
     event.detail = interruptible ? 1 : 0;
     while (end == null) {
-      commands.drain(this::command);
+      commands.drain(onCommand);
       feedConsole();
       final long now = clock.nanos();
       if (now >= timers.nextDeadline()) {

@@ -1,6 +1,7 @@
 package dev.vmexit.analysis;
 
 import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.exit.ExitKind;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -50,14 +51,25 @@ public final class ExitStatistics {
    * @param share of all counted exits, 0 to 1
    * @param handler time from the exit to the end of its handling
    * @param guest time in the guest before the exit
+   * @param injections interrupts injected, of those that tell when they were requested
+   * @param injection time from the request of an interrupt to its injection
    */
-  public record Row(String key, long count, double share, Times handler, Times guest) {}
+  public record Row(
+      String key,
+      long count,
+      double share,
+      Times handler,
+      Times guest,
+      long injections,
+      Times injection) {}
 
   private static final class Entry {
     private final long key;
     private final Durations handler = new Durations();
     private final Durations guest = new Durations();
+    private final Durations injection = new Durations();
     private long count;
+    private long injections;
 
     Entry(final long key) {
       this.key = key;
@@ -67,6 +79,10 @@ public final class ExitStatistics {
       count++;
       handler.add(event.handlerTime);
       guest.add(event.guestTime);
+      if (event.kind == ExitKind.INJECT && event.value >= 0) {
+        injections++;
+        injection.add(event.value);
+      }
     }
   }
 
@@ -126,6 +142,8 @@ public final class ExitStatistics {
         entry.count,
         all.count == 0 ? 0 : (double) entry.count / all.count,
         Times.of(entry.handler, entry.count),
-        Times.of(entry.guest, entry.count));
+        Times.of(entry.guest, entry.count),
+        entry.injections,
+        Times.of(entry.injection, entry.injections));
   }
 }

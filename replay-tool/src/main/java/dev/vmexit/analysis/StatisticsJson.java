@@ -40,6 +40,11 @@ public final class StatisticsJson {
     times(row.handler(), json);
     json.name("guest");
     times(row.guest(), json);
+    if (row.injections() > 0) {
+      json.name("injections").value(row.injections());
+      json.name("injection");
+      times(row.injection(), json);
+    }
     json.endObject();
   }
 

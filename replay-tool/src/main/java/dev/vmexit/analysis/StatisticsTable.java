@@ -5,7 +5,7 @@ import dev.vmexit.analysis.ExitStatistics.Times;
 import java.util.List;
 import java.util.Locale;
 
-/** Statistics as text: two tables, each 80 columns wide. */
+/** Statistics as text: two tables, and a third where interrupts were injected; 80 columns wide. */
 public final class StatisticsTable {
   /** Width of every line. */
   public static final int WIDTH = 80;
@@ -15,6 +15,31 @@ public final class StatisticsTable {
   private static final int SHARE = 6;
   private static final int TIME = 8;
   private static final String[] UNITS = {"ns", "us", "ms", "s"};
+
+  /** What a table is of. */
+  private enum Section {
+    HANDLER("Time in the handler"),
+    GUEST("Time in the guest, before the exit"),
+    INJECTION("Time from an interrupt's request to its injection");
+
+    private final String title;
+
+    Section(final String title) {
+      this.title = title;
+    }
+
+    long count(final Row row) {
+      return this == INJECTION ? row.injections() : row.count();
+    }
+
+    Times times(final Row row) {
+      return switch (this) {
+        case HANDLER -> row.handler();
+        case GUEST -> row.guest();
+        case INJECTION -> row.injection();
+      };
+    }
+  }
 
   private StatisticsTable() {}
 
@@ -27,9 +52,23 @@ public final class StatisticsTable {
       final ExitStatistics statistics, final ExitStatistics.Order order, final int top) {
     final List<Row> rows = statistics.rows(order);
     final StringBuilder out = new StringBuilder();
-    section(statistics, rows, top, "in the handler", true, out);
-    out.append('\n');
-    section(statistics, rows, top, "in the guest, before the exit", false, out);
+    // An injection takes place at an entry: it has neither a handler nor time before it.
+    final boolean injectionsAlone =
+        statistics.dimension() == Dimension.VECTOR && statistics.total().injections() > 0;
+    if (!injectionsAlone) {
+      section(statistics, rows, top, Section.HANDLER, out);
+      out.append('\n');
+      section(statistics, rows, top, Section.GUEST, out);
+    }
+    if (statistics.total().injections() > 0) {
+      out.append(injectionsAlone ? "" : "\n");
+      section(
+          statistics,
+          rows.stream().filter(row -> row.injections() > 0).toList(),
+          top,
+          Section.INJECTION,
+          out);
+    }
     return out.toString();
   }
 
@@ -37,10 +76,9 @@ public final class StatisticsTable {
       final ExitStatistics statistics,
       final List<Row> rows,
       final int top,
-      final String where,
-      final boolean handler,
+      final Section section,
       final StringBuilder out) {
-    out.append("Time ").append(where).append('\n');
+    out.append(section.title).append('\n');
     left(statistics.dimension().toString(), KEY, out);
     right("COUNT", COUNT, out);
     right("%", SHARE, out);
@@ -49,19 +87,25 @@ public final class StatisticsTable {
     }
     out.append('\n');
     for (int i = 0; i < Math.min(top, rows.size()); i++) {
-      row(rows.get(i), handler, out);
+      row(rows.get(i), section, statistics, out);
     }
     if (rows.size() > top) {
       out.append("and ").append(rows.size() - top).append(" more\n");
     }
-    row(statistics.total(), handler, out);
+    row(statistics.total(), section, statistics, out);
   }
 
-  private static void row(final Row row, final boolean handler, final StringBuilder out) {
+  private static void row(
+      final Row row,
+      final Section section,
+      final ExitStatistics statistics,
+      final StringBuilder out) {
     left(row.key(), KEY, out);
-    right(Long.toString(row.count()), COUNT, out);
-    right(String.format(Locale.ROOT, "%.1f", row.share() * 100), SHARE, out);
-    final Times times = handler ? row.handler() : row.guest();
+    final long count = section.count(row);
+    final long all = section.count(statistics.total());
+    right(Long.toString(count), COUNT, out);
+    right(String.format(Locale.ROOT, "%.1f", all == 0 ? 0 : 100.0 * count / all), SHARE, out);
+    final Times times = section.times(row);
     right(duration(times.total()), TIME, out);
     right(duration(times.mean()), TIME, out);
     right(duration(times.p50()), TIME, out);

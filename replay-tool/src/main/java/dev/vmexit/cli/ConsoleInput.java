@@ -52,7 +52,13 @@ final class ConsoleInput implements AutoCloseable {
     Terminal terminal = null;
     if (Terminals.interactive()) {
       try {
-        terminal = TerminalBuilder.builder().system(true).dumb(false).nativeSignals(false).build();
+        terminal =
+            TerminalBuilder.builder()
+                .system(true)
+                .dumb(false)
+                .nativeSignals(false)
+                .graphemeCluster(false)
+                .build();
       } catch (final IOException | IllegalStateException e) {
         throw new UserException(
             "the terminal cannot be put into raw mode (" + e.getMessage() + "); try --console none",
@@ -111,7 +117,12 @@ final class ConsoleInput implements AutoCloseable {
   }
 
   private void restore() {
-    terminal.setAttributes(saved);
+    try {
+      terminal.setAttributes(saved);
+    } catch (final IllegalStateException e) {
+      // Closed, in a shutdown: the terminal has put itself back.
+      return;
+    }
   }
 
   /** Puts the terminal back. */

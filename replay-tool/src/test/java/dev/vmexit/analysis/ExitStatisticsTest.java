@@ -65,6 +65,29 @@ final class ExitStatisticsTest {
   }
 
   @Test
+  void shouldTellInjectionLatencyByVector() {
+    final ExitStatistics statistics = new ExitStatistics(Dimension.VECTOR);
+    for (int i = 1; i <= 20; i++) {
+      final ExitEvent timer = exit(ExitKind.INJECT, 0xEC, 0, 0);
+      timer.value = 100L * i;
+      statistics.add(timer);
+    }
+    final ExitEvent pageFault = exit(ExitKind.INJECT, 14, 0, 0);
+    pageFault.value = -1;
+    statistics.add(pageFault);
+    final ExitStatistics.Row row = statistics.rows(ExitStatistics.Order.COUNT).get(0);
+    assertEquals("0xec", row.key());
+    assertEquals(20, row.injections());
+    assertEquals(1000, row.injection().p50());
+    assertEquals(2000, row.injection().max());
+    assertEquals(20, statistics.total().injections());
+    final String table = StatisticsTable.format(statistics, ExitStatistics.Order.COUNT, 10);
+    assertTrue(table.startsWith("Time from an interrupt's request to its injection\n"), table);
+    assertTrue(table.lines().allMatch(line -> line.length() <= StatisticsTable.WIDTH), table);
+    assertEquals(4, table.lines().count(), table);
+  }
+
+  @Test
   void shouldCountOnlyWhatADimensionCovers() {
     assertEquals(1000, known(Dimension.PORT).count());
     assertEquals(11, known(Dimension.GPA).count());
@@ -107,7 +130,7 @@ final class ExitStatisticsTest {
       assertTrue(line.length() <= StatisticsTable.WIDTH, line);
       tables += line.length() == StatisticsTable.WIDTH ? 1 : 0;
     }
-    assertEquals(10, tables, text);
+    assertEquals(13, tables, text);
     assertTrue(text.contains("and 3 more"), text);
   }
 

@@ -81,7 +81,7 @@ final class FullDiskTest {
     assertEquals(4, run.err().lines().count(), run.err());
     run.assertSays(
         "vmexit: stopped, as the recording could not go on\n",
-        "vmexit: " + trace + ": recording ended early: disk full: ",
+        "vmexit: " + trace + ": recording ended early: disk full",
         "; what came before can be read\n",
         "trace: " + trace + "\n");
     final Matcher exits = EXITS.matcher(run.err());

@@ -61,7 +61,8 @@ final class RunCommandTest {
     for (final String line : table) {
       assertTrue(line.length() <= TERMINAL, line);
     }
-    assertEquals(Set.of("manifest.properties", "memory.bin.gz", "queue"), names(trace));
+    assertEquals(
+        Set.of("manifest.properties", "memory.bin.gz", "vcpu-0.state", "queue"), names(trace));
 
     final long records = exits(run);
     assertEquals(records, TraceRecords.kinds(trace).size());

@@ -244,7 +244,7 @@ public final class Recorder implements AutoCloseable {
 
   private static String describe(final Throwable e) {
     if (e instanceof InternalError) {
-      return "disk full or gone (" + e.getMessage() + ")";
+      return "disk full, or gone"; // a SIGBUS says no more
     }
     return e.getMessage() == null ? e.toString() : e.getMessage();
   }

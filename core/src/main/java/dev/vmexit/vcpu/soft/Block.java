@@ -16,7 +16,10 @@ final class Block {
   /** Host address of the first byte: slots do not overlap, so it stands for the gpa. */
   final long host;
 
-  /** Host address of the second page's start, for a single instruction that crosses; else 0. */
+  /**
+   * Host address of the second page's start, for a single instruction whose decoding needed bytes
+   * of it; else 0.
+   */
   final long crossHost;
 
   final int codeSize;
@@ -67,6 +70,12 @@ final class Block {
 
   boolean isValid() {
     return valid;
+  }
+
+  /** Makes the block good for one pass only: what it was decoded from cannot be watched. */
+  void disown() {
+    valid = false;
+    tag = NO_TAG;
   }
 
   /**

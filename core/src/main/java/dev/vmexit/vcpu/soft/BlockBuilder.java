@@ -14,12 +14,14 @@ final class BlockBuilder {
   private static final int MAX_OPS = 48;
 
   private static final int PAGE = 4096;
-  private static final int WINDOW = MAX_OPS * Instruction.MAX_LENGTH;
+
+  /** No block is longer. */
+  static final int MAX_BYTES = MAX_OPS * Instruction.MAX_LENGTH;
 
   private final SoftVcpu cpu;
   private final Decoder decoder = new Decoder();
   private final Instruction insn = new Instruction();
-  private final byte[] bytes = new byte[WINDOW];
+  private final byte[] bytes = new byte[MAX_BYTES];
   private final Op[] ops = new Op[MAX_OPS];
 
   BlockBuilder(final SoftVcpu cpu) {
@@ -32,7 +34,7 @@ final class BlockBuilder {
    * fault of fetching that next page.
    */
   Block build(final long linear, final long host, final int codeSize) {
-    final int available = (int) Math.min(WINDOW, PAGE - (host & PAGE - 1));
+    final int available = (int) Math.min(MAX_BYTES, PAGE - (host & PAGE - 1));
     HostMemory.copyOut(host, bytes, 0, available);
     int at = 0;
     int count = 0;
@@ -64,13 +66,18 @@ final class BlockBuilder {
     }
     final int status = decoder.decode(bytes, 0, total, codeSize, insn);
     final Op op = bind(status);
-    return new Block(host, op.length > available ? next : 0, codeSize, new Op[] {op});
+    final Block block = new Block(host, next, codeSize, new Op[] {op});
+    if (next == 0) {
+      // Nothing tells when a slot appears there, or another page.
+      block.disown();
+    }
+    return block;
   }
 
   private Op bind(final int status) {
     if (status != Decoder.STATUS_OK) {
       insn.hasMemory = false;
-      insn.length = Math.max(1, insn.length);
+      insn.length = Math.clamp(insn.length, 1, Instruction.MAX_LENGTH);
       return status == Decoder.STATUS_TOO_LONG
           ? SystemOps.protectionFault(insn)
           : SystemOps.undefined(insn);

@@ -1,5 +1,6 @@
 package dev.vmexit.vcpu.soft;
 
+import dev.vmexit.x86.decode.Instruction;
 import org.agrona.collections.Long2ObjectHashMap;
 
 /**
@@ -10,6 +11,9 @@ import org.agrona.collections.Long2ObjectHashMap;
 final class BlockCache {
   private static final int BUCKETS = 1 << 16;
   private static final int MAX_BLOCKS = 200_000;
+
+  /** Last byte of a second page that may have had a say in the decoding of an instruction. */
+  private static final int CROSS_LAST = Instruction.MAX_LENGTH - 2;
 
   private final Block[] buckets = new Block[BUCKETS];
   private final Long2ObjectHashMap<CodePage> pages = new Long2ObjectHashMap<>();
@@ -57,9 +61,17 @@ final class BlockCache {
     final int last = Math.min(first + block.length, 4096) - 1;
     boolean fresh = link(block.host >>> 12, block, first, last);
     if (block.crossHost != 0) {
-      fresh |= link(block.crossHost >>> 12, block, 0, first + block.length - 4097);
+      fresh |= link(block.crossHost >>> 12, block, 0, CROSS_LAST);
     }
     return fresh;
+  }
+
+  /** Takes a block out that its second page no longer goes with. */
+  void remove(final Block block) {
+    if (block.isValid()) {
+      unhash(block);
+      block.invalidate();
+    }
   }
 
   private boolean link(final long pageNumber, final Block block, final int first, final int last) {
@@ -95,19 +107,27 @@ final class BlockCache {
     long lines = 0;
     for (int i = 0; i < page.count; i++) {
       final Block block = page.blocks[i];
-      final int start = (int) Math.max(block.host - pageStart, 0);
-      final boolean crossing = block.crossHost == pageStart;
-      final int from = crossing ? 0 : start;
-      final int to =
-          crossing
-              ? (int) (block.host & 0xFFF) + block.length - 4097
-              : Math.min(start + block.length, 4096) - 1;
-      if (block.isValid() && (to < first || from > last)) {
+      if (!block.isValid()) {
+        continue;
+      }
+      long covered = 0;
+      boolean hit = false;
+      if ((block.host & -4096L) == pageStart) {
+        final int from = (int) (block.host - pageStart);
+        final int to = Math.min(from + block.length, 4096) - 1;
+        covered = lineMask(from, to);
+        hit = from <= last && first <= to;
+      }
+      // Not else: both of its pages may be this one.
+      if (block.crossHost == pageStart) {
+        covered |= lineMask(0, CROSS_LAST);
+        hit |= first <= CROSS_LAST;
+      }
+      if (hit) {
+        remove(block);
+      } else {
         page.blocks[kept++] = block;
-        lines |= lineMask(from, to);
-      } else if (block.isValid()) {
-        unhash(block);
-        block.invalidate();
+        lines |= covered;
       }
     }
     for (int i = kept; i < page.count; i++) {

@@ -25,6 +25,9 @@ final class ControlWrites {
   private static final long CR0_PAGING =
       ControlRegisters.CR0_PG | ControlRegisters.CR0_WP | ControlRegisters.CR0_PE;
 
+  /** Set in the type of a TSS of 32 or 64 bits. */
+  private static final int TSS32 = 8;
+
   private ControlWrites() {}
 
   static void cr0(final SoftVcpu cpu, final long requested) {
@@ -45,7 +48,8 @@ final class ControlWrites {
         efer &= ~ControlRegisters.EFER_LMA;
       } else if ((efer & ControlRegisters.EFER_LME) != 0) {
         if ((cpu.reg64(StateLayout.CR4) & ControlRegisters.CR4_PAE) == 0
-            || (cpu.rights(Seg.CS) & Descriptor.LONG) != 0) {
+            || (cpu.rights(Seg.CS) & Descriptor.LONG) != 0
+            || (cpu.rights(Seg.TR) & TSS32) == 0) {
           throw cpu.raise(Vector.GP, 0);
         }
         efer |= ControlRegisters.EFER_LMA;

@@ -40,9 +40,11 @@ final class EventDelivery {
   private static final int CLEARED = Flags.TF | Flags.NT | Flags.RF | Flags.VM;
 
   private final SoftVcpu cpu;
+  private final LegacyStack legacyStack;
 
   EventDelivery(final SoftVcpu cpu) {
     this.cpu = cpu;
+    legacyStack = new LegacyStack(cpu);
   }
 
   void deliver(final int vector, final int type, final boolean hasErrorCode, final int errorCode) {
@@ -72,8 +74,7 @@ final class EventDelivery {
     cpu.store16(ipAt, (int) cpu.nextRip());
     cpu.addStackPointer(-6);
     final int selector = (int) (target >>> 16);
-    cpu.setSegment(
-        Seg.CS, selector, (long) selector << 4, cpu.segmentLimit(Seg.CS), cpu.rights(Seg.CS));
+    FarTransfers.setRealCode(cpu, selector);
     cpu.setRip(target & 0xFFFF);
     cpu.setRflags(flags & ~(long) (Flags.IF | Flags.TF | Flags.AC | Flags.RF));
     cpu.modeChanged();
@@ -125,8 +126,7 @@ final class EventDelivery {
       throw cpu.raise(Vector.GP, ext);
     }
     final int selectorError = selector & 0xFFFC | ext;
-    final long address = descriptorAddress(selector, ext);
-    final long raw = cpu.loadSystem(address, 8);
+    long raw = cpu.loadSystem(descriptorAddress(selector, ext), 8);
     final int codeRights = Descriptor.rights(raw);
     final int dpl = Descriptor.dpl(codeRights);
     if (!Descriptor.isCode(codeRights)
@@ -141,16 +141,20 @@ final class EventDelivery {
     if (cpu.isVm86() && newCpl != 0) {
       throw cpu.raise(Vector.GP, selectorError);
     }
+    if (wide ? target != target << 16 >> 16 : target > Descriptor.limit(raw)) {
+      throw cpu.raise(Vector.GP, ext);
+    }
+    raw = SegmentLoader.markAccessed(cpu, selector, raw);
     long image = cpu.rflags();
     if (type == EXCEPTION) {
       image |= Flags.RF;
     }
     if (wide) {
-      enterLong(gate, newCpl, image, hasErrorCode, errorCode);
+      enterLong(gate, newCpl, image, hasErrorCode, errorCode, ext);
     } else {
       enterLegacy(gate16 ? 2 : 4, newCpl, image, hasErrorCode, errorCode, ext);
     }
-    SegmentLoader.setCode(cpu, selector & 0xFFFC | newCpl, raw | 1L << 40);
+    SegmentLoader.setCode(cpu, selector & 0xFFFC | newCpl, raw);
     cpu.setRip(target);
     final boolean interruptGate = (gateType & 1) == 0;
     cpu.setRflags(cpu.rflags() & ~(long) (CLEARED | (interruptGate ? Flags.IF : 0)));
@@ -175,21 +179,23 @@ final class EventDelivery {
       final int newCpl,
       final long image,
       final boolean hasErrorCode,
-      final int errorCode) {
+      final int errorCode,
+      final int ext) {
     final int ist = (int) (gate >>> 32) & 7;
     final boolean inner = newCpl < cpu.cpl();
     final long old = cpu.reg64(RSP);
     long rsp;
     if (ist != 0) {
-      rsp = taskStack(0x24 + (ist - 1) * 8);
+      rsp = taskStack(0x24 + (ist - 1) * 8, ext);
     } else if (inner) {
-      rsp = taskStack(4 + newCpl * 8);
+      rsp = taskStack(4 + newCpl * 8, ext);
     } else {
       rsp = old;
     }
     rsp &= -16L;
-    if (rsp != rsp << 16 >> 16) {
-      throw cpu.raise(Vector.SS, 0);
+    // The first slot lies below it; -1 wraps from 0 to the top, which is canonical.
+    if (rsp - 1 != rsp - 1 << 16 >> 16) {
+      throw cpu.raise(Vector.SS, ext);
     }
     rsp = pushSystem(rsp, cpu.selector(Seg.SS), newCpl);
     rsp = pushSystem(rsp, old, newCpl);
@@ -205,9 +211,9 @@ final class EventDelivery {
     HostMemory.putLong(cpu.state + RSP, rsp);
   }
 
-  private long taskStack(final int offset) {
+  private long taskStack(final int offset, final int ext) {
     if (offset + 7 > cpu.segmentLimit(Seg.TR)) {
-      throw cpu.raise(Vector.TS, cpu.selector(Seg.TR) & 0xFFFC);
+      throw cpu.raise(Vector.TS, cpu.selector(Seg.TR) & 0xFFFC | ext);
     }
     return cpu.loadSystem(cpu.segmentBase(Seg.TR) + offset, 8);
   }
@@ -251,13 +257,14 @@ final class EventDelivery {
       if ((selector & 0xFFFC) == 0) {
         throw cpu.raise(Vector.TS, ext);
       }
-      final long raw = SegmentLoader.checkedStack(cpu, selector, newCpl, Vector.TS);
+      final long raw = SegmentLoader.checkedStack(cpu, selector, newCpl, Vector.TS, ext);
       base = Descriptor.base(raw);
       limit = Descriptor.limit(raw);
       rights = Descriptor.rights(raw);
     }
     final long mask = (rights & Descriptor.BIG) != 0 ? 0xFFFF_FFFFL : 0xFFFFL;
-    final LegacyStack stack = new LegacyStack(cpu, base, limit, rights, mask, size, newCpl, sp);
+    final LegacyStack stack = legacyStack;
+    stack.set(base, limit, rights, mask, size, newCpl, sp, inner ? selector & 0xFFFC | ext : ext);
     if (vm86) {
       stack.push(cpu.selector(Seg.GS));
       stack.push(cpu.selector(Seg.FS));
@@ -283,39 +290,47 @@ final class EventDelivery {
     if (inner) {
       cpu.setSegment(Seg.SS, selector, base, limit, rights);
     }
-    final long kept = cpu.reg64(RSP) & ~mask;
-    HostMemory.putLong(cpu.state + RSP, inner ? stack.pointer() : kept | stack.pointer());
+    HostMemory.putLong(cpu.state + RSP, sp & ~mask | stack.pointer());
   }
 
-  /** Pushes on a stack that is not yet the current one. */
+  /** Pushes on a stack that is not yet the current one. Reused: deliveries do not nest. */
   private static final class LegacyStack {
     private final SoftVcpu cpu;
-    private final long base;
-    private final long limit;
-    private final boolean expandDown;
-    private final long mask;
-    private final int size;
-    private final boolean user;
+    private long base;
+    private long limit;
+    private boolean expandDown;
+    private long mask;
+    private int size;
+    private boolean user;
     private long sp;
+    private int error;
 
-    LegacyStack(
-        final SoftVcpu cpu,
-        final long base,
-        final long limit,
-        final int rights,
-        final long mask,
-        final int size,
-        final int newCpl,
-        final long sp) {
+    LegacyStack(final SoftVcpu cpu) {
       this.cpu = cpu;
-      this.base = base;
-      this.limit = limit;
-      this.mask = mask;
-      this.size = size;
-      this.user = newCpl == 3;
-      this.expandDown =
-          (rights & (Descriptor.CODE | Descriptor.EXPAND_DOWN)) == Descriptor.EXPAND_DOWN;
-      this.sp = sp & mask;
+    }
+
+    /**
+     * Describes the stack.
+     *
+     * @param newError code of the #SS where there is no room
+     */
+    void set(
+        final long newBase,
+        final long newLimit,
+        final int rights,
+        final long newMask,
+        final int newSize,
+        final int newCpl,
+        final long newSp,
+        final int newError) {
+      base = newBase;
+      limit = newLimit;
+      mask = newMask;
+      size = newSize;
+      user = newCpl == 3;
+      expandDown = (rights & (Descriptor.CODE | Descriptor.EXPAND_DOWN)) == Descriptor.EXPAND_DOWN;
+      sp = newSp & newMask;
+      error = newError;
     }
 
     void push(final long value) {
@@ -323,7 +338,7 @@ final class EventDelivery {
       final boolean inside =
           expandDown ? at > limit && at + size - 1 <= mask : at + size - 1 <= limit;
       if (!inside) {
-        throw cpu.raise(Vector.SS, 0);
+        throw cpu.raise(Vector.SS, error);
       }
       final long linear = base + at & 0xFFFF_FFFFL;
       if (user) {

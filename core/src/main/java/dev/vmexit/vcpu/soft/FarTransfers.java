@@ -29,13 +29,18 @@ final class FarTransfers {
     return !cpu.isProtected() || cpu.isVm86();
   }
 
-  private static void setRealCode(final SoftVcpu cpu, final int selector) {
+  /**
+   * Loads CS in real mode or VM86. In real mode what protected mode left of a limit and a size
+   * stays, but the segment becomes one that can be written (SDM Vol. 3A, 9.9.2).
+   */
+  static void setRealCode(final SoftVcpu cpu, final int selector) {
+    final int kept = cpu.rights(Seg.CS) & ~0xFF;
     cpu.setSegment(
         Seg.CS,
         selector,
         (long) selector << 4,
         cpu.isVm86() ? 0xFFFF : cpu.segmentLimit(Seg.CS),
-        cpu.rights(Seg.CS));
+        kept | (cpu.isVm86() ? 0xF3 : 0x93));
   }
 
   private static void checkTarget(final SoftVcpu cpu, final long target, final long raw) {
@@ -176,7 +181,7 @@ final class FarTransfers {
       }
       cpu.setSegment(Seg.SS, newSelector, 0, 0, StateLayout.SEG_UNUSABLE | newCpl << 5);
     } else {
-      final long stack = SegmentLoader.checkedStack(cpu, newSelector, newCpl, Vector.GP);
+      final long stack = SegmentLoader.checkedStack(cpu, newSelector, newCpl, Vector.GP, 0);
       cpu.setSegment(
           Seg.SS,
           newSelector,
@@ -251,7 +256,7 @@ final class FarTransfers {
         if ((newSelector & 0xFFFC) == 0) {
           SegmentLoader.loadStack(cpu, newSelector, oldCpl, Vector.GP);
         } else {
-          final long stack = SegmentLoader.checkedStack(cpu, newSelector, oldCpl, Vector.GP);
+          final long stack = SegmentLoader.checkedStack(cpu, newSelector, oldCpl, Vector.GP, 0);
           cpu.setSegment(
               Seg.SS,
               newSelector,
@@ -311,13 +316,12 @@ final class FarTransfers {
 
   private static void returnToVm86(
       final SoftVcpu cpu, final long target, final int selector, final long image) {
-    final int[] segments = {Seg.ES, Seg.DS, Seg.FS, Seg.GS};
-    final int[] values = new int[4];
     final long newStack = cpu.load(cpu.stackAddress(12, 4, false), 4);
-    final int newSelector = (int) cpu.load(cpu.stackAddress(16, 4, false), 4) & 0xFFFF;
-    for (int i = 0; i < 4; i++) {
-      values[i] = (int) cpu.load(cpu.stackAddress(20 + i * 4L, 4, false), 4) & 0xFFFF;
-    }
+    final int newSelector = stackSelector(cpu, 16);
+    final int es = stackSelector(cpu, 20);
+    final int ds = stackSelector(cpu, 24);
+    final int fs = stackSelector(cpu, 28);
+    final int gs = stackSelector(cpu, 32);
     cpu.setRflags(
         image
             & (Flags.ARITHMETIC
@@ -329,34 +333,37 @@ final class FarTransfers {
                 | Flags.VM
                 | Flags.AC
                 | Flags.ID));
-    for (int i = 0; i < 4; i++) {
-      cpu.setSegment(segments[i], values[i], (long) values[i] << 4, 0xFFFF, 0xF3);
-    }
-    cpu.setSegment(Seg.SS, newSelector, (long) newSelector << 4, 0xFFFF, 0xF3);
-    cpu.setSegment(Seg.CS, selector, (long) selector << 4, 0xFFFF, 0xF3);
+    vm86Segment(cpu, Seg.ES, es);
+    vm86Segment(cpu, Seg.DS, ds);
+    vm86Segment(cpu, Seg.FS, fs);
+    vm86Segment(cpu, Seg.GS, gs);
+    vm86Segment(cpu, Seg.SS, newSelector);
+    vm86Segment(cpu, Seg.CS, selector);
     cpu.setRip(target & 0xFFFF);
     cpu.modeChanged();
     cpu.reg32(RSP, (int) newStack);
+  }
+
+  private static int stackSelector(final SoftVcpu cpu, final int delta) {
+    return (int) cpu.load(cpu.stackAddress(delta, 4, false), 4) & 0xFFFF;
+  }
+
+  private static void vm86Segment(final SoftVcpu cpu, final int segment, final int selector) {
+    cpu.setSegment(segment, selector, (long) selector << 4, 0xFFFF, 0xF3);
   }
 
   // ---- fast system calls ----
 
   private static void flat(
       final SoftVcpu cpu, final int segment, final int selector, final int rights) {
-    cpu.setSegment(segment, selector, 0, 0xFFFF_FFFFL, rights);
+    cpu.setSegment(segment, selector & 0xFFFF, 0, 0xFFFF_FFFFL, rights);
   }
 
   static void syscall(final SoftVcpu cpu) {
     final long s = cpu.state;
     if ((HostMemory.getLong(s + StateLayout.EFER) & ControlRegisters.EFER_SCE) == 0
-        || !cpu.isProtected()) {
-      throw cpu.undefined();
-    }
-    if (!cpu.isLong()) {
+        || !cpu.longMode64()) {
       // Intel's processors know SYSCALL in 64-bit mode only.
-      throw cpu.undefined();
-    }
-    if (!cpu.longMode64()) {
       throw cpu.undefined();
     }
     final long star = HostMemory.getLong(s + StateLayout.STAR);

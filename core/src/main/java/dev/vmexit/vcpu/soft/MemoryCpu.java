@@ -59,6 +59,9 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
 
   private int localCount;
 
+  /** Which parts of a guest's large pages the TLB may hold. */
+  private final LargePages largePages = new LargePages();
+
   int context;
   private int vector = -1;
   private int errorCode;
@@ -325,6 +328,9 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
             + (int) (linear >>> 12 & StateLayout.TLB_ENTRIES - 1) * StateLayout.TLB_ENTRY_SIZE;
     final long entry = state + offset;
     final long addend = host - linear;
+    if (result.pageShift != 12) {
+      largePages.add(linear, result.pageShift);
+    }
     if (HostMemory.getLong(entry + StateLayout.TLB_ADDEND) != addend || !holdsPage(entry, page)) {
       HostMemory.putLong(entry + StateLayout.TLB_READ, StateLayout.TLB_NO_PAGE);
       HostMemory.putLong(entry + StateLayout.TLB_WRITE, StateLayout.TLB_NO_PAGE);
@@ -370,11 +376,13 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
   }
 
   private long readPart(final long host, final long gpa, final int size) {
+    // A read-modify-write of read-only memory reads the memory; its store goes to the bus.
+    final long from = host != 0 ? host : memory.hostAddress(gpa);
     long value = 0;
     for (int done = 0; done < size; ) {
       final int piece = Integer.highestOneBit(size - done);
       final long part =
-          host == 0 ? mmioRead(gpa + done, piece) : HostMemory.get(host + done, piece);
+          from == 0 ? mmioRead(gpa + done, piece) : HostMemory.get(from + done, piece);
       value |= part << done * 8;
       done += piece;
     }
@@ -444,8 +452,16 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
     final long secondHost = resolve(secondPage(linear), Translation.WRITE);
     final long secondGpa = resolvedGpa;
     final boolean secondPermitted = resolvedByPermit;
+    // From the low end; but what exits comes before what is stored here: a read-modify-write is
+    // executed again then, and must find memory unchanged.
+    final boolean secondFirst = host != 0 && secondHost == 0;
+    if (secondFirst) {
+      writePart(0, secondGpa, false, size - first, value >>> first * 8);
+    }
     writePart(host, gpa, permitted, first, value);
-    writePart(secondHost, secondGpa, secondPermitted, size - first, value >>> first * 8);
+    if (!secondFirst) {
+      writePart(secondHost, secondGpa, secondPermitted, size - first, value >>> first * 8);
+    }
   }
 
   @Override
@@ -519,6 +535,7 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
         (long) StateLayout.TLB_CONTEXTS * StateLayout.TLB_CONTEXT_SIZE,
         0xFF);
     localCount = 0;
+    largePages.clear();
   }
 
   @Override
@@ -547,6 +564,11 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
 
   @Override
   public final void flushPage(final long gva) {
+    if (largePages.mayHold(gva)) {
+      // INVLPG drops the whole of a large page, which is here in pieces of 4 KiB.
+      dropTlb();
+      return;
+    }
     final long first =
         state
             + StateLayout.TLB

@@ -11,12 +11,18 @@ final class SegmentLoader {
 
   /** Address of a selector's descriptor; raises {@code vector(selector)} beyond the limit. */
   static long descriptorAddress(final SoftVcpu cpu, final int selector, final int vector) {
+    return descriptorAddress(cpu, selector, vector, 8, 0);
+  }
+
+  private static long descriptorAddress(
+      final SoftVcpu cpu, final int selector, final int vector, final int bytes, final int ext) {
     final long s = cpu.state;
+    final int error = selector & 0xFFFC | ext;
     final long base;
     final long limit;
     if ((selector & 4) != 0) {
       if ((cpu.rights(Seg.LDTR) & StateLayout.SEG_UNUSABLE) != 0) {
-        throw cpu.raise(vector, selector & 0xFFFC);
+        throw cpu.raise(vector, error);
       }
       base = cpu.segmentBase(Seg.LDTR);
       limit = cpu.segmentLimit(Seg.LDTR);
@@ -25,8 +31,8 @@ final class SegmentLoader {
       limit = HostMemory.getLong(s + StateLayout.GDTR_LIMIT);
     }
     final int offset = selector & 0xFFF8;
-    if (offset + 7 > limit) {
-      throw cpu.raise(vector, selector & 0xFFFC);
+    if (offset + bytes - 1 > limit) {
+      throw cpu.raise(vector, error);
     }
     return base + offset;
   }
@@ -46,13 +52,19 @@ final class SegmentLoader {
 
   /** MOV, POP, LxS to ES, SS, DS, FS or GS. */
   static void load(final SoftVcpu cpu, final int segment, final int selector) {
-    if (!cpu.isProtected() || cpu.isVm86()) {
+    if (cpu.isVm86()) {
+      cpu.setSegment(segment, selector, (long) selector << 4, 0xFFFF, 0xF3);
+      return;
+    }
+    if (!cpu.isProtected()) {
+      // What protected mode left of a limit stays: "unreal mode". Of a null selector nothing did.
+      final boolean none = (cpu.rights(segment) & StateLayout.SEG_UNUSABLE) != 0;
       cpu.setSegment(
           segment,
           selector,
           (long) selector << 4,
-          cpu.isVm86() ? 0xFFFF : cpu.segmentLimit(segment),
-          cpu.isVm86() ? 0xF3 : cpu.rights(segment));
+          none ? 0xFFFF : cpu.segmentLimit(segment),
+          none ? 0x93 : cpu.rights(segment));
       return;
     }
     if (segment == Seg.SS) {
@@ -82,7 +94,7 @@ final class SegmentLoader {
         segment, selector, Descriptor.base(raw), Descriptor.limit(raw), Descriptor.rights(raw));
   }
 
-  /** Null keeps the base in long mode: it alone is used there, by MSR. */
+  /** Null clears the base too, as Intel's processors do: FS and GS keep none by this. */
   static void loadNull(final SoftVcpu cpu, final int segment, final int selector) {
     cpu.setSegment(segment, selector, 0, 0, StateLayout.SEG_UNUSABLE);
   }
@@ -101,15 +113,20 @@ final class SegmentLoader {
       }
       throw cpu.raise(vector, 0);
     }
-    final long raw = checkedStack(cpu, selector, newCpl, vector);
+    final long raw = checkedStack(cpu, selector, newCpl, vector, 0);
     cpu.setSegment(
         Seg.SS, selector, Descriptor.base(raw), Descriptor.limit(raw), Descriptor.rights(raw));
   }
 
+  /**
+   * Descriptor of a stack segment for a privilege level, accessed bit set.
+   *
+   * @param ext bit 0 of the error codes: met while delivering an event from outside the program
+   */
   static long checkedStack(
-      final SoftVcpu cpu, final int selector, final int newCpl, final int vector) {
-    final int error = selector & 0xFFFC;
-    final long raw = descriptor(cpu, selector, vector);
+      final SoftVcpu cpu, final int selector, final int newCpl, final int vector, final int ext) {
+    final int error = selector & 0xFFFC | ext;
+    final long raw = cpu.loadSystem(descriptorAddress(cpu, selector, vector, 8, ext), 8);
     final int rights = Descriptor.rights(raw);
     if ((selector & 3) != newCpl
         || !Descriptor.isWritableData(rights)
@@ -205,7 +222,7 @@ final class SegmentLoader {
     if ((selector & 4) != 0) {
       throw cpu.raise(Vector.GP, selector & 0xFFFC);
     }
-    return descriptorAddress(cpu, selector, Vector.GP);
+    return descriptorAddress(cpu, selector, Vector.GP, cpu.isLong() ? 16 : 8, 0);
   }
 
   /** System descriptors are 16 bytes long in long mode. */

@@ -73,7 +73,8 @@ abstract class SegmentedCpu extends MemoryCpu {
     } else if ((HostMemory.getLong(s + StateLayout.RFLAGS) & Flags.VM) != 0) {
       cpl = 3;
     } else {
-      cpl = HostMemory.getInt(cs + StateLayout.SEG_SELECTOR) & 3;
+      // Not CS.RPL: right after PE was set, that is part of a real-mode address.
+      cpl = Descriptor.dpl(HostMemory.getInt(ss + StateLayout.SEG_RIGHTS));
     }
     contextChanged();
   }
@@ -135,7 +136,6 @@ abstract class SegmentedCpu extends MemoryCpu {
     return (int) HostMemory.getLong(state + StateLayout.RFLAGS) >>> Flags.IOPL_SHIFT & 3;
   }
 
-  /** Number for {@code ExitEvent.mode}. */
   final int rights(final int segment) {
     return HostMemory.getInt(state + StateLayout.segment(segment) + StateLayout.SEG_RIGHTS);
   }
@@ -212,7 +212,8 @@ abstract class SegmentedCpu extends MemoryCpu {
   public final long stackAddress(final long delta, final int size, final boolean write) {
     final long offset = HostMemory.getLong(state + RSP) + delta & stackMask();
     if (codeSize == 8) {
-      if (offset != offset << 16 >> 16) {
+      final long last = offset + size - 1;
+      if (offset != offset << 16 >> 16 || last != last << 16 >> 16) {
         throw raise(Vector.SS, 0);
       }
       return offset;

@@ -3,6 +3,7 @@ package dev.vmexit.vcpu.soft;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.memory.GuestMemory;
 import dev.vmexit.memory.HostMemory;
+import dev.vmexit.memory.WriteListener;
 import dev.vmexit.mmu.Translation;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.TableWrites;
@@ -57,6 +58,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   private final CallGates gates = new CallGates(this, tasks);
   private final EventDelivery delivery = new EventDelivery(this);
   private final Msrs msrs = new Msrs(this);
+  private final WriteListener writeListener = this::memoryWritten;
 
   /** ATTENTION_* bits; the kick bit is set by other threads, hence only atomic updates. */
   @SuppressWarnings("UnusedVariable") // through ATTENTION
@@ -90,7 +92,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   /** Makes a processor in its reset state (SDM Vol. 3A, 9.1.1). */
   public SoftVcpu(final GuestMemory memory, final Translation translation) {
     super(HostMemory.allocate(StateLayout.SIZE), memory, translation);
-    memory.addWriteListener(this::memoryWritten);
+    memory.addWriteListener(writeListener);
     Arrays.fill(jumpBlocks, Block.NONE);
     ResetState.apply(state);
     modeChanged();
@@ -148,6 +150,11 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
 
   @Override
   public boolean interruptible() {
+    // One that was deferred goes first.
+    return takesInterrupt() && ((int) ATTENTION.getOpaque(this) & ATTENTION_DEFERRED) == 0;
+  }
+
+  private boolean takesInterrupt() {
     return (systemFlags() & Flags.IF) != 0 && !shadow && pendingVector < 0 && !instructionPending();
   }
 
@@ -248,6 +255,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   public void close() {
     if (!closed) {
       closed = true;
+      memory.removeWriteListener(writeListener);
       HostMemory.free(state);
       freeEmptyTlb();
     }
@@ -355,8 +363,13 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
           return exit.reason;
         }
         block = null;
-        if (emulating && unwind == Unwind.REPEAT) {
-          return leave(VcpuExit.EMULATED);
+        if (unwind == Unwind.REPEAT) {
+          if (stepArmed) {
+            singleStepTrap();
+          }
+          if (emulating) {
+            return leave(VcpuExit.EMULATED);
+          }
         }
       }
     }
@@ -418,7 +431,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
       forget(ATTENTION_KICK);
       return leave(VcpuExit.KICK);
     }
-    if ((bits & ATTENTION_DEFERRED) != 0 && interruptible() && !emulating) {
+    if ((bits & ATTENTION_DEFERRED) != 0 && takesInterrupt() && !emulating) {
       forget(ATTENTION_DEFERRED);
       setPending(deferredInterrupt, EventDelivery.EXTERNAL, false, 0);
     }
@@ -449,12 +462,21 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
       forget(ATTENTION_SHADOW);
     }
     if (stepArmed) {
-      HostMemory.putLong(
-          state + StateLayout.DR6, HostMemory.getLong(state + StateLayout.DR6) | DR6_SINGLE_STEP);
-      queueTrap(Vector.DB);
-      stepArmed = false;
+      singleStepTrap();
     }
     return emulating;
+  }
+
+  private void singleStepTrap() {
+    HostMemory.putLong(
+        state + StateLayout.DR6, HostMemory.getLong(state + StateLayout.DR6) | DR6_SINGLE_STEP);
+    queueTrap(Vector.DB);
+    stepArmed = false;
+  }
+
+  /** Whether the running instruction will trap: a HLT must not sleep on that. */
+  boolean stepping() {
+    return stepArmed;
   }
 
   /** Set by STI and MOV SS while they run: their shadow covers the instruction after them. */
@@ -568,7 +590,13 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     }
   }
 
-  /** Starts the one-instruction shadow of STI and MOV SS. */
+  /** Starts the shadow of MOV SS and POP SS, which holds the single-step trap off too. */
+  void startStackShadow() {
+    startShadow();
+    stepArmed = false;
+  }
+
+  /** Starts the one-instruction shadow of STI. */
   void startShadow() {
     shadow = true;
     shadowFresh = needsSingleStep();
@@ -702,8 +730,8 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     if (codeSize == 8) {
       linear = rip;
     } else {
-      if (rip > codeLimit) {
-        throw raise(Vector.GP, 0);
+      if (rip > codeLimit - BlockBuilder.MAX_BYTES) {
+        return lookupNearLimit(rip);
       }
       linear = codeBase + rip & 0xFFFF_FFFFL;
     }
@@ -737,6 +765,25 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     return find(linear);
   }
 
+  /** Where a block may reach beyond the limit of CS, its instructions run one by one. */
+  private Block lookupNearLimit(final long rip) {
+    if (rip > codeLimit) {
+      throw raise(Vector.GP, 0);
+    }
+    final Block block = find(codeBase + rip & 0xFFFF_FFFFL);
+    if (rip + block.length - 1 > codeLimit) {
+      final int first = block.offsets.length > 1 ? block.offsets[1] : block.length;
+      if (rip + first - 1 > codeLimit) {
+        throw raise(Vector.GP, 0);
+      }
+      if (!needsSingleStep()) {
+        attend(ATTENTION_ONCE);
+        throw Unwind.STALE;
+      }
+    }
+    return block;
+  }
+
   private Block find(final long linear) {
     final long host = fetchHost(linear);
     if (host == 0) {
@@ -744,12 +791,14 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
       throw undefined();
     }
     final Block cached = code.find(host, codeSize);
-    if (cached != null
-        && (cached.crossHost == 0 || fetchHost(nextPage(linear)) == cached.crossHost)) {
-      return cached;
+    if (cached != null) {
+      if (cached.crossHost == 0 || fetchHost(nextPage(linear)) == cached.crossHost) {
+        return cached;
+      }
+      code.remove(cached);
     }
     final Block built = builder.build(linear, host, codeSize);
-    if (code.add(built)) {
+    if (built.isValid() && code.add(built)) {
       dropWriteMappings(host & -4096L);
       if (built.crossHost != 0) {
         dropWriteMappings(built.crossHost);

@@ -17,7 +17,9 @@ final class SystemOp extends Op {
   final int operandSize;
   final int addressSize;
   final int codeSize;
-  final boolean lock;
+
+  /** The operand size by code size and prefix is 16 bits, whatever the instruction makes of it. */
+  final boolean operandSize16;
 
   /** Kinds of the first two operands, as in {@link Instruction}. */
   final int kind0;
@@ -46,7 +48,8 @@ final class SystemOp extends Op {
     operandSize = insn.operandSize;
     addressSize = insn.addressSize;
     codeSize = insn.codeSize;
-    lock = insn.hasPrefix(Instruction.PREFIX_LOCK);
+    operandSize16 =
+        codeSize != 8 && (codeSize == 2) != insn.hasPrefix(Instruction.PREFIX_OPERAND_SIZE);
     kind0 = insn.operandCount > 0 ? insn.operandKind[0] : Instruction.NONE;
     kind1 = insn.operandCount > 1 ? insn.operandKind[1] : Instruction.NONE;
     register0 = insn.operandRegister[0];

@@ -16,6 +16,7 @@ final class SystemOps {
   private static final int RBX = StateLayout.gpr(Gpr.RBX);
   private static final int RCX = StateLayout.gpr(Gpr.RCX);
   private static final int RDX = StateLayout.gpr(Gpr.RDX);
+  private static final int RSP = StateLayout.gpr(Gpr.RSP);
 
   private SystemOps() {}
 
@@ -83,6 +84,8 @@ final class SystemOps {
       case WRMSR -> ending(insn, SystemOps::writeMsr);
       case RDTSC -> ending(insn, (c, o) -> readTsc(c, 0));
       case RDTSCP -> ending(insn, SystemOps::readTscp);
+      // There are no counters: any number is a bad one.
+      case RDPMC -> protectionFault(insn);
       case INVLPG -> ending(insn, SystemOps::invalidatePage);
       case INVD, WBINVD -> plain(insn, (c, o) -> privileged(c));
       case CLTS -> ending(insn, SystemOps::clearTaskSwitched);
@@ -155,7 +158,7 @@ final class SystemOps {
     }
     loadSegment(cpu, op.register0, op.read16(cpu, op.kind1, op.register1));
     if (op.register0 == Seg.SS) {
-      cpu.startShadow();
+      cpu.startStackShadow();
     }
   }
 
@@ -165,13 +168,16 @@ final class SystemOps {
 
   private static void popSegment(final SoftVcpu cpu, final SystemOp op) {
     final int selector = (int) cpu.peekStack(op.operandSize) & 0xFFFF;
-    final long sp = cpu.reg64(StateLayout.gpr(Gpr.RSP));
-    loadSegment(cpu, op.register0, selector);
-    if (op.register0 == Seg.SS) {
-      cpu.reg64(StateLayout.gpr(Gpr.RSP), sp);
-      cpu.startShadow();
-    }
+    final long sp = cpu.reg64(RSP);
+    // In the width of the stack that is popped from: SS may change it.
     cpu.addStackPointer(op.operandSize);
+    final long popped = cpu.reg64(RSP);
+    cpu.reg64(RSP, sp);
+    loadSegment(cpu, op.register0, selector);
+    cpu.reg64(RSP, popped);
+    if (op.register0 == Seg.SS) {
+      cpu.startStackShadow();
+    }
   }
 
   private static void loadFar(final SoftVcpu cpu, final SystemOp op, final int segment) {
@@ -207,7 +213,7 @@ final class SystemOps {
     final long address = op.address(cpu, 2 + width, false);
     final int newLimit = cpu.load16(address);
     long newBase = cpu.load(address + 2, width);
-    if (op.codeSize != 8 && op.operandSize == 2) {
+    if (op.operandSize16) {
       newBase &= 0xFF_FFFF;
     }
     if (op.codeSize == 8 && newBase != newBase << 16 >> 16) {
@@ -409,7 +415,9 @@ final class SystemOps {
 
   private static void halt(final SoftVcpu cpu, final SystemOp op) {
     privileged(cpu);
-    cpu.notice(VcpuExit.HLT, 0, 0);
+    if (!cpu.stepping()) {
+      cpu.notice(VcpuExit.HLT, 0, 0);
+    }
   }
 
   // ---- ports ----

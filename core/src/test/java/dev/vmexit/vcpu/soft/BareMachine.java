@@ -35,6 +35,7 @@ final class BareMachine implements AutoCloseable {
   static final long NO_LIMIT = Long.MAX_VALUE;
 
   private static final int MOST_EXITS = 100_000;
+  private static final int SHADOW_PAGES = 128;
 
   /** Which of the two MMUs. */
   enum MmuKind {
@@ -72,7 +73,12 @@ final class BareMachine implements AutoCloseable {
   BareMachine(final MmuKind kind, final GuestMemory memory) {
     this.memory = memory;
     if (kind == MmuKind.SHADOW) {
-      shadow = new ShadowMmu(TableMemory.of(memory), SlotView.of(memory));
+      shadow =
+          new ShadowMmu(
+              TableMemory.of(memory),
+              SlotView.of(memory),
+              SHADOW_PAGES,
+              ShadowMmu.DEFAULT_FLOOD_THRESHOLD);
       mmu = shadow;
       vcpu = new SoftVcpu(memory, shadow);
       shadow.attach(vcpu);
@@ -128,9 +134,10 @@ final class BareMachine implements AutoCloseable {
   void segment(final int segment, final int selector, final long raw) {
     vcpu.setSegment(
         segment, selector, Descriptor.base(raw), Descriptor.limit(raw), Descriptor.rights(raw));
+    vcpu.modeChanged();
   }
 
-  /** After {@link #set} or {@link #segment}: RFLAGS in the state are taken whole. */
+  /** After {@link #set}: RFLAGS in the state are taken whole. */
   void stateChanged() {
     vcpu.stateChanged();
     setContext();

@@ -7,7 +7,6 @@ import static dev.vmexit.vcpu.soft.BareGuest.DATA;
 import static dev.vmexit.vcpu.soft.BareGuest.DATA0;
 import static dev.vmexit.vcpu.soft.BareGuest.DATA3;
 import static dev.vmexit.vcpu.soft.BareGuest.FREE;
-import static dev.vmexit.vcpu.soft.BareGuest.HANDLERS;
 import static dev.vmexit.vcpu.soft.BareGuest.IST1_STACK;
 import static dev.vmexit.vcpu.soft.BareGuest.RING0_STACK;
 import static dev.vmexit.vcpu.soft.BareGuest.STACK;
@@ -71,8 +70,8 @@ final class EventDeliveryTest {
   void shouldPushNoErrorCodeWhenRealModeFaults() {
     try (BareGuest g = BareGuest.real(MmuKind.NESTED)) {
       // A word at the last byte of a segment is beyond its limit.
-      final Assembler a = g.code(x -> x.mov(Register.AX, Memory.absolute(0xFFFF)));
-      assertEquals(Vector.GP, g.runToHandler(), a::toString);
+      g.code(a -> a.mov(Register.AX, Memory.absolute(0xFFFF)));
+      assertEquals(Vector.GP, g.runToHandler());
       assertEquals(0, g.stack(0), "a fault returns to the instruction itself");
       assertEquals(CODE >> 4, g.stack(1));
       assertEquals(0x1000 - 6, g.machine.reg(Register.RSP));
@@ -173,25 +172,6 @@ final class EventDeliveryTest {
     }
   }
 
-  @Test
-  void shouldNameTheStackSelectorWhenTheTasksStackIsBad() {
-    try (BareGuest g = BareGuest.protected32(MmuKind.NESTED, Paging.NONE)) {
-      g.gate(Vector.TS, INTERRUPT_GATE, FREE, handler(Vector.TS), 0);
-      // A conforming handler needs no other stack, so that the fault can be seen.
-      g.gdt(FREE, descriptor(0, 0xFFFF_FFFFL, 0xC09F));
-      g.machine.memory.write16(TSS + 8, CODE0);
-      g.gate(0x80, INTERRUPT_GATE3);
-      g.user();
-      g.code(a -> a.interrupt(0x80));
-      assertEquals(VcpuExit.SHUTDOWN, runUnlessHandled(g), "HLT in ring 3 cannot end the handler");
-    }
-  }
-
-  /** A HLT in a conforming handler is at CPL 3, hence #GP, whose stack is bad too. */
-  private static int runUnlessHandled(final BareGuest g) {
-    return g.machine.run();
-  }
-
   @ParameterizedTest
   @EnumSource(MmuKind.class)
   void shouldPushTheErrorOfTheStackWhenTheTasksStackIsBad(final MmuKind mmu) {
@@ -221,6 +201,33 @@ final class EventDeliveryTest {
       // A software interrupt: EXT is clear.
       assertEquals(DATA3 & 0xFFFC, g.machine.memory.read32(DATA));
       assertEquals(CODE, g.machine.memory.read32(DATA + 4));
+    }
+  }
+
+  @Test
+  void shouldNameTheStackWhenItHasNoRoomForTheFrame() {
+    try (BareGuest g = BareGuest.protected32(MmuKind.NESTED, Paging.NONE)) {
+      // Ring 0's stack ends too early; ring 1's, where #SS is handled, is good.
+      g.gdt(FREE, descriptor(0, 0xFFFF_FFFFL, 0xC0BB));
+      g.gdt(FREE + 8, descriptor(0, 0xFFFF_FFFFL, 0xC0B3));
+      g.gdt(FREE + 16, descriptor(0, 0xFF, 0x4093));
+      g.machine.memory.write32(TSS + 12, (int) DATA + 0x800);
+      g.machine.memory.write16(TSS + 16, FREE + 8 | 1);
+      g.machine.memory.write32(TSS + 4, 0x110);
+      g.machine.memory.write16(TSS + 8, FREE + 16);
+      g.gate(Vector.SS, INTERRUPT_GATE, FREE, CODE + 0x100, 0);
+      g.user();
+      g.flags(Flags.IF);
+      g.code(
+          a -> {
+            a.jmp(a.here());
+            a.org(CODE + 0x100);
+            a.pop(Register.EAX);
+            a.jmp(a.here());
+          });
+      g.machine.vcpu.injectInterrupt(0x80);
+      assertEquals(VcpuExit.LIMIT, g.machine.run(20));
+      assertEquals(FREE + 16 | 1, g.machine.reg(Register.RAX), "from outside: EXT is set");
     }
   }
 
@@ -733,11 +740,5 @@ final class EventDeliveryTest {
       assertEquals(CODE, g.machine.rip(), "IRET is done");
       assertTrue(g.machine.vcpu.nmiInjectable());
     }
-  }
-
-  @Test
-  void shouldLeaveTheHandlersWhereTheyAre() {
-    // The constants of the guest's world do not overlap.
-    assertTrue(HANDLERS + 256L * BareGuest.HANDLER_BYTES <= CODE);
   }
 }

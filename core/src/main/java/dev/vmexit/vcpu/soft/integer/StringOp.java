@@ -4,6 +4,7 @@ import dev.vmexit.memory.HostMemory;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.soft.Op;
 import dev.vmexit.vcpu.soft.SoftCpu;
+import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Gpr;
 import dev.vmexit.x86.Seg;
 import dev.vmexit.x86.decode.Instruction;
@@ -15,7 +16,7 @@ import dev.vmexit.x86.decode.Instruction;
  * <p>With a repeat prefix they are terminators: each chunk of iterations is committed and then the
  * vCPU may leave the instruction, rip still on it, through {@link SoftCpu#repeatBoundary}. A chunk
  * is one element, or as many as lie within the pages, the segments and the wrap-around of both
- * strings, for strings that run upwards through mapped memory.
+ * strings, for strings that run upwards through mapped memory, not single-stepped.
  */
 abstract class StringOp extends Op {
   static final int RSI = StateLayout.gpr(Gpr.RSI);
@@ -29,6 +30,9 @@ abstract class StringOp extends Op {
   private static final int CODE = 1 << 3;
 
   private static final int EXPAND_DOWN = 1 << 2;
+
+  /** Flags under which elements are done one by one. */
+  private static final int SINGLY = Flags.DF | Flags.TF;
 
   final int size;
   final boolean repeat;
@@ -60,7 +64,8 @@ abstract class StringOp extends Op {
     }
     long count = cpu.counter(addressSize);
     while (count != 0) {
-      long done = cpu.df() ? 0 : chunk(cpu, count);
+      // Under TF each iteration traps.
+      long done = (cpu.systemFlags() & SINGLY) != 0 ? 0 : chunk(cpu, count);
       if (done == 0) {
         element(cpu);
         done = 1;
