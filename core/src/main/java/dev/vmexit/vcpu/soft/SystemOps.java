@@ -90,7 +90,7 @@ final class SystemOps {
       case INVD, WBINVD -> plain(insn, (c, o) -> privileged(c));
       case CLTS -> ending(insn, SystemOps::clearTaskSwitched);
       case LMSW -> ending(insn, SystemOps::loadStatusWord);
-      case SMSW -> plain(insn, (c, o) -> o.writeSelector(c, c.reg64(StateLayout.CR0)));
+      case SMSW -> plain(insn, SystemOps::storeStatusWord);
       case LGDT ->
           plain(insn, (c, o) -> loadTable(c, o, StateLayout.GDTR_BASE, StateLayout.GDTR_LIMIT));
       case LIDT ->
@@ -225,6 +225,7 @@ final class SystemOps {
 
   private static void storeTable(
       final SoftVcpu cpu, final SystemOp op, final int base, final int limit) {
+    userMayStore(cpu);
     final int width = op.codeSize == 8 ? 8 : 4;
     final long address = op.address(cpu, 2 + width, true);
     cpu.probeWrite(address, 2 + width);
@@ -253,6 +254,7 @@ final class SystemOps {
   private static void storeSystemSelector(
       final SoftVcpu cpu, final SystemOp op, final int segment) {
     systemSegments(cpu);
+    userMayStore(cpu);
     op.writeSelector(cpu, cpu.selector(segment));
   }
 
@@ -533,6 +535,18 @@ final class SystemOps {
     cpu.reg64(StateLayout.CR0, cpu.reg64(StateLayout.CR0) & ~ControlRegisters.CR0_TS);
   }
 
+  private static void storeStatusWord(final SoftVcpu cpu, final SystemOp op) {
+    userMayStore(cpu);
+    op.writeSelector(cpu, cpu.reg64(StateLayout.CR0));
+  }
+
+  /** CR4.UMIP keeps the addresses of the system's tables from users (SDM Vol. 3A, 2.5). */
+  private static void userMayStore(final SoftVcpu cpu) {
+    if (cpu.cpl() != 0 && (cpu.reg64(StateLayout.CR4) & ControlRegisters.CR4_UMIP) != 0) {
+      throw cpu.raise(Vector.GP, 0);
+    }
+  }
+
   private static void loadStatusWord(final SoftVcpu cpu, final SystemOp op) {
     privileged(cpu);
     final int word = op.read16(cpu, op.kind0, op.register0);
@@ -543,6 +557,7 @@ final class SystemOps {
 
   private static int debugRegister(final SoftVcpu cpu, final int number) {
     privileged(cpu);
+    cpu.checkDebugAccess();
     final boolean extensions = (cpu.reg64(StateLayout.CR4) & ControlRegisters.CR4_DE) != 0;
     return switch (number) {
       case 0, 1, 2, 3 -> StateLayout.DR0 + number * 8;
@@ -577,6 +592,7 @@ final class SystemOps {
               : value & 0xFFFF_2BFFL | 0x400;
     }
     cpu.reg64(register, value);
+    cpu.debugChanged();
   }
 
   private static void invalidatePage(final SoftVcpu cpu, final SystemOp op) {
