@@ -14,6 +14,7 @@ import dev.vmexit.mmu.SlotView;
 import dev.vmexit.mmu.TableMemory;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
+import dev.vmexit.vcpu.soft.CpuModel;
 import dev.vmexit.vcpu.soft.SoftVcpu;
 import dev.vmexit.x86.Seg;
 import java.util.List;
@@ -49,6 +50,7 @@ public final class VirtualMachine implements AutoCloseable {
   /**
    * What can be chosen.
    *
+   * @param cpu what the guest's processor is said to be
    * @param epochSeconds what the RTC shows at power-on, seconds since 1970, UTC
    * @param console takes what the guest sends to its serial port, on the vCPU's thread
    * @param debugConsole takes what it writes to port 0xE9
@@ -56,6 +58,7 @@ public final class VirtualMachine implements AutoCloseable {
    * @param hostClock the host's monotonic clock
    */
   public record Options(
+      CpuModel cpu,
       MmuKind mmu,
       ClockKind clock,
       long epochSeconds,
@@ -74,14 +77,14 @@ public final class VirtualMachine implements AutoCloseable {
       final GuestMemory memory, final BootEntry entry, final Options options, final ExitSink sink) {
     if (options.mmu() == MmuKind.SHADOW) {
       final ShadowMmu shadow = new ShadowMmu(TableMemory.of(memory), SlotView.of(memory));
-      final SoftVcpu soft = new SoftVcpu(memory, shadow);
+      final SoftVcpu soft = new SoftVcpu(memory, shadow, options.cpu());
       shadow.attach(soft);
       memory.addWriteListener(shadow);
       mmu = shadow;
       vcpu = soft;
     } else {
       mmu = new NestedMmu(memory);
-      vcpu = new SoftVcpu(memory, mmu);
+      vcpu = new SoftVcpu(memory, mmu, options.cpu());
     }
     final long state = vcpu.state();
     final RunClock clock =

@@ -8,6 +8,7 @@ import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.memory.GuestMemory;
+import dev.vmexit.vcpu.soft.CpuModel;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -79,7 +80,14 @@ final class GoldenMachine implements AutoCloseable {
             BootEntry.Mode.LONG64);
     final VirtualMachine.Options options =
         new VirtualMachine.Options(
-            mmu, VirtualMachine.ClockKind.VIRTUAL, 0, b -> {}, b -> {}, true, new SteppingClock());
+            CpuModel.max(),
+            mmu,
+            VirtualMachine.ClockKind.VIRTUAL,
+            0,
+            b -> {},
+            b -> {},
+            true,
+            new SteppingClock());
     machine = new VirtualMachine(memory, entry, options, new Sink());
     machine.platform().memory().register(new Device(), GoldenGuests.MMIO, MMIO_SIZE);
   }

@@ -74,13 +74,13 @@ final class BareMachine implements AutoCloseable {
     if (kind == MmuKind.SHADOW) {
       shadow = new ShadowMmu(TableMemory.of(memory), SlotView.of(memory));
       mmu = shadow;
-      vcpu = new SoftVcpu(memory, shadow);
+      vcpu = new SoftVcpu(memory, shadow, CpuModel.max());
       shadow.attach(vcpu);
       memory.addWriteListener(shadow);
     } else {
       shadow = null;
       mmu = new NestedMmu(memory);
-      vcpu = new SoftVcpu(memory, mmu);
+      vcpu = new SoftVcpu(memory, mmu, CpuModel.max());
     }
     state = vcpu.state();
     // Code and tables lie anywhere; a fresh machine starts at 0 with nothing enabled.
@@ -176,11 +176,7 @@ final class BareMachine implements AutoCloseable {
 
   private static boolean isFinal(final int reason) {
     return switch (reason) {
-      case VcpuExit.HLT,
-          VcpuExit.SHUTDOWN,
-          VcpuExit.LIMIT,
-          VcpuExit.KICK,
-          VcpuExit.IRQ_WINDOW ->
+      case VcpuExit.HLT, VcpuExit.SHUTDOWN, VcpuExit.LIMIT, VcpuExit.KICK, VcpuExit.IRQ_WINDOW ->
           true;
       default -> false;
     };
@@ -190,15 +186,7 @@ final class BareMachine implements AutoCloseable {
     final VcpuExit e = vcpu.exit();
     exits.add(
         new Exit(
-            reason,
-            e.rip,
-            e.address,
-            e.value,
-            e.size,
-            e.write,
-            e.errorCode,
-            outcome,
-            retired()));
+            reason, e.rip, e.address, e.value, e.size, e.write, e.errorCode, outcome, retired()));
   }
 
   /** The reason itself where the run ends, that of another exit that it led to, or -1. */

@@ -4,8 +4,8 @@ import dev.vmexit.vcpu.soft.Op;
 import dev.vmexit.x86.decode.Instruction;
 
 /**
- * Binds MMX and SSE to SSE4.2 instructions, the state-saving ones and the cache hints to their
- * semantics.
+ * Binds MMX, SSE to SSE4.2, AES and SHA instructions, the state-saving ones and the cache hints to
+ * their semantics.
  */
 public final class SseOps {
   private SseOps() {}
@@ -25,6 +25,8 @@ public final class SseOps {
     op = op != null ? op : ByteShuffleOps.bind(insn);
     op = op != null ? op : Sse41Ops.bind(insn);
     op = op != null ? op : StringOps.bind(insn);
+    op = op != null ? op : AesOps.bind(insn);
+    op = op != null ? op : ShaOps.bind(insn);
     op = op != null ? op : HintOps.bind(insn);
     return op != null ? op : StateOps.bind(insn);
   }
