@@ -23,7 +23,7 @@ import java.util.Set;
  */
 public final class CpuModel {
   /** Names that {@link #of} takes. */
-  public static final List<String> NAMES = List.of("max", "x86-64-v1", "x86-64-v2");
+  public static final List<String> NAMES = List.of("max", "x86-64-v1", "x86-64-v2", "x86-64-v3");
 
   /** Family 6, model 28, stepping 10. */
   public static final int SIGNATURE = 0x000106CA;
@@ -93,15 +93,16 @@ public final class CpuModel {
           CpuFeature.SSE4_1,
           CpuFeature.SSE4_2);
 
-  /** What is not yet whole. */
-  private static final EnumSet<CpuFeature> PENDING =
+  private static final Set<CpuFeature> V3 =
       EnumSet.of(
           CpuFeature.AVX,
           CpuFeature.AVX2,
+          CpuFeature.BMI1,
+          CpuFeature.BMI2,
           CpuFeature.F16C,
           CpuFeature.FMA,
-          CpuFeature.VAES,
-          CpuFeature.VPCLMULQDQ,
+          CpuFeature.LZCNT,
+          CpuFeature.MOVBE,
           CpuFeature.XSAVE,
           CpuFeature.XSAVEOPT,
           CpuFeature.XSAVEC,
@@ -111,7 +112,7 @@ public final class CpuModel {
   private static final int[] VENDOR = words("GenuineIntel", 12);
   private static final int[] HYPERVISOR = words("vmexitvmexit", 12);
 
-  private static final CpuModel MAX = new CpuModel("max", EnumSet.complementOf(PENDING));
+  private static final CpuModel MAX = new CpuModel("max", EnumSet.allOf(CpuFeature.class));
 
   private final String name;
   private final EnumSet<CpuFeature> features;
@@ -152,6 +153,10 @@ public final class CpuModel {
       case "max" -> features.addAll(MAX.features);
       case "x86-64-v1" -> {}
       case "x86-64-v2" -> features.addAll(V2);
+      case "x86-64-v3" -> {
+        features.addAll(V2);
+        features.addAll(V3);
+      }
       default ->
           throw new IllegalArgumentException(
               "'" + model + "' is no model; there are " + String.join(", ", NAMES));

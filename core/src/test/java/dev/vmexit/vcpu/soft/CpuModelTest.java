@@ -1,5 +1,6 @@
 package dev.vmexit.vcpu.soft;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -41,6 +42,11 @@ final class CpuModelTest {
     assertTrue(knows("x86-64-v2", "66 0F 3A 63 C1 00"), "PCMPISTRI");
     assertFalse(knows("x86-64-v2", "66 0F 38 DC C1"), "AESENC");
     assertFalse(knows("x86-64-v2", "C4 E2 70 F2 C1"), "ANDN");
+    assertFalse(knows("x86-64-v2", "C5 F5 EF C2"), "VPXOR");
+    assertFalse(knows("x86-64-v2", "0F AE 27"), "XSAVE");
+    assertTrue(knows("x86-64-v3", "C5 F5 EF C2"), "VPXOR");
+    assertTrue(knows("x86-64-v3", "C4 E2 75 98 C2"), "VFMADD132PS");
+    assertFalse(knows("x86-64-v3", "C4 E2 75 DC C2"), "VAESENC of 256 bits");
     assertTrue(knows("max", "66 0F 38 DC C1"), "AESENC");
     assertTrue(knows("max", "C4 E2 70 F2 C1"), "ANDN");
   }
@@ -60,6 +66,18 @@ final class CpuModelTest {
     assertEquals(0, query("x86-64-v2", 7, 0)[1]);
     assertTrue((query("max", 7, 0)[1] & BMI1) != 0);
     assertEquals(0, query("max", 7, 1)[1], "features stand in subleaf 0 alone");
+  }
+
+  @Test
+  void shouldTellOfStateComponentsWhenTheModelHasAvx() {
+    assertArrayEquals(new int[] {7, 576, 832, 0}, query("x86-64-v3", 0xD, 0), "x87 alone enabled");
+    assertArrayEquals(new int[] {256, 576, 0, 0}, query("x86-64-v3", 0xD, 2));
+    assertArrayEquals(new int[4], query("x86-64-v2", 0xD, 0));
+    final int[] out = new int[4];
+    CpuModel.max().query(1, 0, 0, ControlRegisters.CR4_OSXSAVE, 7, out);
+    assertTrue((out[2] & 1 << 27) != 0, "OSXSAVE follows CR4");
+    CpuModel.max().query(0xD, 0, 0, ControlRegisters.CR4_OSXSAVE, 7, out);
+    assertEquals(832, out[1]);
   }
 
   @Test

@@ -45,6 +45,10 @@ final class VexHostTest {
   private final Map<CpuFeature, Long> cases = new EnumMap<>(CpuFeature.class);
   private final Set<Mnemonic> seen = EnumSet.noneOf(Mnemonic.class);
   private final List<String> differences = new ArrayList<>();
+
+  /** Register that holds indexes, all of them from 0 to 7; or -1. */
+  private int gatherIndex = -1;
+
   private HostProcessor host;
   private FpuTestCpu cpu;
 
@@ -154,14 +158,41 @@ final class VexHostTest {
         }
       }
     }
-    finish();
+    finish(340);
   }
 
-  private void finish() {
+  /** With indexes that stay within the memory, whichever size they are taken for. */
+  @Test
+  void shouldGatherAsTheHostWhenMaskIsRandom() {
+    final int[] opcodes = {0x90, 0x91, 0x92, 0x93};
+    for (int i = 0; i < ROUNDS * 40; i++) {
+      final int selector = random.nextInt(2) << 2 | random.nextInt(2) << 3 | 1;
+      final int to = random.nextInt(16);
+      final int mask = random.nextInt(16);
+      final int index = random.nextInt(16);
+      final int scale = random.nextInt(3);
+      final byte[] code = {
+        (byte) 0xC4,
+        (byte) ((to < 8 ? 0x80 : 0) | (index < 8 ? 0x40 : 0) | 0x22),
+        (byte) ((selector & 8) << 4 | (~mask & 15) << 3 | selector & 7),
+        (byte) opcodes[random.nextInt(4)],
+        (byte) ((to & 7) << 3 | 4),
+        (byte) (scale << 6 | (index & 7) << 3 | 7)
+      };
+      if (cpu.bind(code) != null) {
+        gatherIndex = index;
+        run(code);
+      }
+    }
+    gatherIndex = -1;
+    finish(8);
+  }
+
+  private void finish(final int fewest) {
     if (Boolean.getBoolean("vmexit.oracle.report")) {
       System.out.println(seen.size() + " instructions, cases " + cases);
     }
-    assertTrue(seen.size() >= 15, "only " + seen.size() + " instructions were reached");
+    assertTrue(seen.size() >= fewest, "only " + seen.size() + " instructions were reached");
     assertEquals("", String.join("\n", differences));
   }
 
@@ -215,6 +246,10 @@ final class VexHostTest {
     if (random.nextInt(3) == 0) {
       fx.putLong(160 + 16 * random.nextInt(16), random.nextInt(70));
       words.putLong(OPERAND, random.nextInt(70));
+    }
+    for (int i = 0; gatherIndex >= 0 && i < 16; i += 8) {
+      fx.putLong(160 + 16 * gatherIndex + i, index());
+      upper.putLong(16 * gatherIndex + i, index());
     }
     final long[] gprs = new long[Gpr.COUNT];
     for (int i = 0; i < Gpr.COUNT; i++) {
@@ -304,6 +339,11 @@ final class VexHostTest {
         + String.format(Locale.ROOT, " mxcsr %04x", mxcsr)
         + text
         + registers(insn, before, highBefore, gprsBefore, memoryBefore);
+  }
+
+  /** Small as a quadword and as two doublewords. */
+  private long index() {
+    return random.nextInt(8);
   }
 
   private static int upperHalf(final int register) {
