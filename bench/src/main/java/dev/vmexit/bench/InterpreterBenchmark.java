@@ -9,6 +9,7 @@ import dev.vmexit.memory.HostMemory;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
+import dev.vmexit.vcpu.soft.CpuModel;
 import dev.vmexit.vm.VirtualMachine;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
@@ -64,6 +65,7 @@ public class InterpreterBenchmark {
             memory,
             entry,
             new VirtualMachine.Options(
+                CpuModel.max(),
                 VirtualMachine.MmuKind.NESTED,
                 VirtualMachine.ClockKind.VIRTUAL,
                 0,

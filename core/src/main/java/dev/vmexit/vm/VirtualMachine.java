@@ -16,6 +16,7 @@ import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.kvm.KvmSystem;
 import dev.vmexit.vcpu.kvm.KvmVm;
+import dev.vmexit.vcpu.soft.CpuModel;
 import dev.vmexit.vcpu.soft.SoftVcpu;
 import dev.vmexit.x86.Seg;
 import java.util.List;
@@ -63,6 +64,7 @@ public final class VirtualMachine implements AutoCloseable {
   /**
    * What can be chosen.
    *
+   * @param cpu what the guest's processor is said to be
    * @param epochSeconds what the RTC shows at power-on, seconds since 1970, UTC
    * @param console takes what the guest sends to its serial port, on the vCPU's thread
    * @param debugConsole takes what it writes to port 0xE9
@@ -70,6 +72,7 @@ public final class VirtualMachine implements AutoCloseable {
    * @param hostClock the host's monotonic clock
    */
   public record Options(
+      CpuModel cpu,
       MmuKind mmu,
       ClockKind clock,
       long epochSeconds,
@@ -109,7 +112,7 @@ public final class VirtualMachine implements AutoCloseable {
       vcpu = processor.vcpu();
     } else if (options.mmu() == MmuKind.SHADOW) {
       final ShadowMmu shadow = new ShadowMmu(TableMemory.of(memory), SlotView.of(memory));
-      final SoftVcpu soft = new SoftVcpu(memory, shadow);
+      final SoftVcpu soft = new SoftVcpu(memory, shadow, options.cpu());
       shadow.attach(soft);
       memory.addWriteListener(shadow);
       kvm = null;
@@ -118,7 +121,7 @@ public final class VirtualMachine implements AutoCloseable {
     } else {
       kvm = null;
       mmu = new NestedMmu(memory);
-      vcpu = new SoftVcpu(memory, mmu);
+      vcpu = new SoftVcpu(memory, mmu, options.cpu());
     }
     final long state = vcpu.state();
     final RunClock clock =
@@ -241,7 +244,7 @@ public final class VirtualMachine implements AutoCloseable {
       try {
         vm.prepareUserIrqchip();
         vm.setMemory(memory, false);
-        interpreter = new SoftVcpu(memory, mmu);
+        interpreter = new SoftVcpu(memory, mmu, CpuModel.max());
         return new KvmProcessor(vm.createVcpu(0, memory, interpreter, mmu), mmu, vm);
       } catch (final RuntimeException e) {
         if (interpreter != null) {

@@ -11,6 +11,7 @@ import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.memory.GuestMemory;
+import dev.vmexit.vcpu.soft.CpuModel;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -98,6 +99,7 @@ final class BuiltInGuestRunTest {
               BootEntry.Mode.REAL16);
       final VirtualMachine.Options options =
           new VirtualMachine.Options(
+              CpuModel.max(),
               mmu,
               clock,
               0,

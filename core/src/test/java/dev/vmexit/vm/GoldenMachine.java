@@ -8,6 +8,7 @@ import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.memory.GuestMemory;
+import dev.vmexit.vcpu.soft.CpuModel;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -76,7 +77,14 @@ final class GoldenMachine implements AutoCloseable {
         image,
         VirtualMachine.Backend.SOFT,
         new VirtualMachine.Options(
-            mmu, VirtualMachine.ClockKind.VIRTUAL, 0, b -> {}, b -> {}, true, new SteppingClock()));
+            CpuModel.max(),
+            mmu,
+            VirtualMachine.ClockKind.VIRTUAL,
+            0,
+            b -> {},
+            b -> {},
+            true,
+            new SteppingClock()));
   }
 
   /** A machine on the host's own KVM, in real time. */
@@ -85,6 +93,7 @@ final class GoldenMachine implements AutoCloseable {
         image,
         VirtualMachine.Backend.KVM,
         new VirtualMachine.Options(
+            CpuModel.max(),
             VirtualMachine.MmuKind.NESTED,
             VirtualMachine.ClockKind.HOST,
             0,

@@ -20,6 +20,7 @@ import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
+import dev.vmexit.vcpu.soft.CpuModel;
 import dev.vmexit.vm.RunEnd;
 import dev.vmexit.vm.RunResult;
 import dev.vmexit.vm.VirtualMachine;
@@ -126,6 +127,17 @@ final class RunCommand implements Callable<Integer> {
   private BackendChoice.Wish backend;
 
   @Option(
+      names = "--cpu",
+      paramLabel = "MODEL",
+      defaultValue = "max",
+      description = {
+        "What the processor is: x86-64-v1, x86-64-v2, x86-64-v3, max;",
+        "MODEL,-hypervisor hides that the machine is a virtual one.",
+        "Default: ${DEFAULT-VALUE}."
+      })
+  private String cpu;
+
+  @Option(
       names = "--mmu",
       paramLabel = "KIND",
       defaultValue = "shadow",
@@ -182,9 +194,17 @@ final class RunCommand implements Callable<Integer> {
       description = "Offer a debug-exit device at port 0xf4: a value v ends with 2v+1.")
   private boolean debugExit;
 
+  /** What {@link #cpu} names. */
+  private CpuModel model;
+
   @Override
   public Integer call() {
     checkOptions();
+    try {
+      model = CpuModel.of(cpu);
+    } catch (final IllegalArgumentException e) {
+      throw new UserException("--cpu " + cpu + ": " + e.getMessage(), e);
+    }
     final Set<ExitKind> kinds = kinds();
     try (GuestLoader.Loaded loaded = load()) {
       return run(loaded, kinds);
@@ -322,6 +342,7 @@ final class RunCommand implements Callable<Integer> {
             loaded.memory(),
             loaded.entry(),
             new VirtualMachine.Options(
+                model,
                 mmu,
                 clock,
                 clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
@@ -464,7 +485,7 @@ final class RunCommand implements Callable<Integer> {
         vcpus,
         processor.name().toLowerCase(Locale.ROOT),
         kvm ? "hardware" : mmu.name().toLowerCase(Locale.ROOT),
-        kvm ? HostCpu.read().model() + " (KVM)" : "vmexit software processor",
+        kvm ? HostCpu.read().model() + " (KVM)" : model.name(),
         clock.name().toLowerCase(Locale.ROOT),
         "System.nanoTime",
         Instant.now(),

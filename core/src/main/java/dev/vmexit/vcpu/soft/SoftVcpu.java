@@ -52,6 +52,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     }
   }
 
+  private final CpuModel model;
   private final Block[] jumpBlocks = new Block[JUMP_CACHE_SIZE];
   private final BlockBuilder builder = new BlockBuilder(this);
   private final TaskSwitch tasks = new TaskSwitch(this);
@@ -90,8 +91,9 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   private boolean closed;
 
   /** Makes a processor in its reset state (SDM Vol. 3A, 9.1.1). */
-  public SoftVcpu(final GuestMemory memory, final Translation translation) {
+  public SoftVcpu(final GuestMemory memory, final Translation translation, final CpuModel model) {
     super(HostMemory.allocate(StateLayout.SIZE), memory, translation);
+    this.model = model;
     memory.addWriteListener(writeListener);
     Arrays.fill(jumpBlocks, Block.NONE);
     ResetState.apply(state);
@@ -108,6 +110,16 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
       }
       at = pageEnd;
     }
+  }
+
+  /** What this processor is said to be. */
+  CpuModel model() {
+    return model;
+  }
+
+  @Override
+  public long allowedXcr0() {
+    return model.allowedXcr0();
   }
 
   // ---- Vcpu ----
@@ -230,7 +242,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
 
   @Override
   public void cpuid(final int leaf, final int subleaf, final int[] out) {
-    CpuidModel.query(leaf, subleaf, 0, out);
+    model.query(leaf, subleaf, 0, reg64(StateLayout.CR4), reg64(StateLayout.XCR0), out);
   }
 
   @Override
@@ -827,18 +839,5 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
       debugChanged();
     }
     modeChanged();
-  }
-
-  /** CR4 bits that may be set: what CPUID offers. */
-  static long allowedCr4() {
-    return ControlRegisters.CR4_TSD
-        | ControlRegisters.CR4_DE
-        | ControlRegisters.CR4_PSE
-        | ControlRegisters.CR4_PAE
-        | ControlRegisters.CR4_MCE
-        | ControlRegisters.CR4_PGE
-        | ControlRegisters.CR4_PCE
-        | ControlRegisters.CR4_OSFXSR
-        | ControlRegisters.CR4_OSXMMEXCPT;
   }
 }

@@ -109,6 +109,10 @@ final class SystemOps {
       case VERW -> plain(insn, (c, o) -> verify(c, o, true));
       case ARPL -> plain(insn, SystemOps::adjustRpl);
       case SWAPGS -> plain(insn, SystemOps::swapGs);
+      case RDFSBASE -> plain(insn, (c, o) -> readBase(c, o, Seg.FS));
+      case RDGSBASE -> plain(insn, (c, o) -> readBase(c, o, Seg.GS));
+      case WRFSBASE -> plain(insn, (c, o) -> writeBase(c, o, Seg.FS));
+      case WRGSBASE -> plain(insn, (c, o) -> writeBase(c, o, Seg.GS));
       default -> null;
     };
   }
@@ -231,6 +235,28 @@ final class SystemOps {
     cpu.probeWrite(address, 2 + width);
     cpu.store16(address, (int) cpu.reg64(limit));
     cpu.store(address + 2, width, cpu.reg64(base));
+  }
+
+  private static void checkBases(final SoftVcpu cpu) {
+    if ((cpu.reg64(StateLayout.CR4) & ControlRegisters.CR4_FSGSBASE) == 0) {
+      throw cpu.undefined();
+    }
+  }
+
+  private static void readBase(final SoftVcpu cpu, final SystemOp op, final int segment) {
+    checkBases(cpu);
+    SystemOp.writeRegister(cpu, op.register0, op.size0, cpu.segmentBase(segment));
+  }
+
+  /** A 32-bit operand is zero-extended, a 64-bit one must be canonical. */
+  private static void writeBase(final SoftVcpu cpu, final SystemOp op, final int segment) {
+    checkBases(cpu);
+    final long value = cpu.reg64(StateLayout.gpr(op.register0));
+    final long base = op.size0 == 8 ? value : value & 0xFFFF_FFFFL;
+    if (base != base << 16 >> 16) {
+      throw cpu.raise(Vector.GP, 0);
+    }
+    cpu.reg64(StateLayout.segment(segment) + StateLayout.SEG_BASE, base);
   }
 
   private static void systemSegments(final SoftVcpu cpu) {

@@ -257,6 +257,9 @@ public final class Decoder {
     if (map == 0 || map > 3) {
       return invalid(out, seen);
     }
+    if ((last & 4) != 0) {
+      seen |= Instruction.PREFIX_VEX_L;
+    }
     final Form form = (mode64 ? LONG_MODE : LEGACY).vexMaps[map][opcode];
     return finish(form, slot, seen, last & 3, last >> 2 & 1, override, out);
   }
