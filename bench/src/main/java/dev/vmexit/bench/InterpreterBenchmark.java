@@ -9,7 +9,6 @@ import dev.vmexit.memory.HostMemory;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
-import dev.vmexit.vcpu.soft.CpuModel;
 import dev.vmexit.vm.VirtualMachine;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
@@ -65,7 +64,7 @@ public class InterpreterBenchmark {
             memory,
             entry,
             new VirtualMachine.Options(
-                CpuModel.max(),
+                "max",
                 VirtualMachine.MmuKind.NESTED,
                 VirtualMachine.ClockKind.VIRTUAL,
                 0,

@@ -64,7 +64,8 @@ public final class VirtualMachine implements AutoCloseable {
   /**
    * What can be chosen.
    *
-   * @param cpu what the guest's processor is said to be
+   * @param cpu what the guest's processor is said to be: {@code max}, {@code x86-64-v1} to {@code
+   *     v3}; {@code ,-hypervisor} behind it hides that this is a virtual machine
    * @param epochSeconds what the RTC shows at power-on, seconds since 1970, UTC
    * @param console takes what the guest sends to its serial port, on the vCPU's thread
    * @param debugConsole takes what it writes to port 0xE9
@@ -72,7 +73,7 @@ public final class VirtualMachine implements AutoCloseable {
    * @param hostClock the host's monotonic clock
    */
   public record Options(
-      CpuModel cpu,
+      String cpu,
       MmuKind mmu,
       ClockKind clock,
       long epochSeconds,
@@ -112,7 +113,7 @@ public final class VirtualMachine implements AutoCloseable {
       vcpu = processor.vcpu();
     } else if (options.mmu() == MmuKind.SHADOW) {
       final ShadowMmu shadow = new ShadowMmu(TableMemory.of(memory), SlotView.of(memory));
-      final SoftVcpu soft = new SoftVcpu(memory, shadow, options.cpu());
+      final SoftVcpu soft = new SoftVcpu(memory, shadow, CpuModel.of(options.cpu()));
       shadow.attach(soft);
       memory.addWriteListener(shadow);
       kvm = null;
@@ -121,7 +122,7 @@ public final class VirtualMachine implements AutoCloseable {
     } else {
       kvm = null;
       mmu = new NestedMmu(memory);
-      vcpu = new SoftVcpu(memory, mmu, options.cpu());
+      vcpu = new SoftVcpu(memory, mmu, CpuModel.of(options.cpu()));
     }
     final long state = vcpu.state();
     final RunClock clock =
@@ -159,6 +160,15 @@ public final class VirtualMachine implements AutoCloseable {
     apply(entry, state);
     vcpu.stateChanged();
     mmu.setContext(entry.cr0(), entry.cr3(), entry.cr4(), entry.efer());
+  }
+
+  /**
+   * Checks the name of a processor model before a machine is built.
+   *
+   * @throws IllegalArgumentException there is none of that name: the message says which there are
+   */
+  public static void checkCpu(final String cpu) {
+    CpuModel.of(cpu);
   }
 
   private static long ramBelow(final GuestMemory memory) {

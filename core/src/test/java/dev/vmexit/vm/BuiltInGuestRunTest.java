@@ -11,7 +11,6 @@ import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.memory.GuestMemory;
-import dev.vmexit.vcpu.soft.CpuModel;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -99,7 +98,7 @@ final class BuiltInGuestRunTest {
               BootEntry.Mode.REAL16);
       final VirtualMachine.Options options =
           new VirtualMachine.Options(
-              CpuModel.max(),
+              "max",
               mmu,
               clock,
               0,

@@ -8,7 +8,6 @@ import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.memory.GuestMemory;
-import dev.vmexit.vcpu.soft.CpuModel;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -77,7 +76,7 @@ final class GoldenMachine implements AutoCloseable {
         image,
         VirtualMachine.Backend.SOFT,
         new VirtualMachine.Options(
-            CpuModel.max(),
+            "max",
             mmu,
             VirtualMachine.ClockKind.VIRTUAL,
             0,

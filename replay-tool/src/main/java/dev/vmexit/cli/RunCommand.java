@@ -20,7 +20,6 @@ import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
-import dev.vmexit.vcpu.soft.CpuModel;
 import dev.vmexit.vm.RunEnd;
 import dev.vmexit.vm.RunResult;
 import dev.vmexit.vm.VirtualMachine;
@@ -194,14 +193,11 @@ final class RunCommand implements Callable<Integer> {
       description = "Offer a debug-exit device at port 0xf4: a value v ends with 2v+1.")
   private boolean debugExit;
 
-  /** What {@link #cpu} names. */
-  private CpuModel model;
-
   @Override
   public Integer call() {
     checkOptions();
     try {
-      model = CpuModel.of(cpu);
+      VirtualMachine.checkCpu(cpu);
     } catch (final IllegalArgumentException e) {
       throw new UserException("--cpu " + cpu + ": " + e.getMessage(), e);
     }
@@ -342,7 +338,7 @@ final class RunCommand implements Callable<Integer> {
             loaded.memory(),
             loaded.entry(),
             new VirtualMachine.Options(
-                model,
+                cpu,
                 mmu,
                 clock,
                 clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
@@ -485,7 +481,7 @@ final class RunCommand implements Callable<Integer> {
         vcpus,
         processor.name().toLowerCase(Locale.ROOT),
         kvm ? "hardware" : mmu.name().toLowerCase(Locale.ROOT),
-        kvm ? HostCpu.read().model() + " (KVM)" : model.name(),
+        kvm ? HostCpu.read().model() + " (KVM)" : cpu,
         clock.name().toLowerCase(Locale.ROOT),
         "System.nanoTime",
         Instant.now(),
