@@ -37,8 +37,9 @@ public final class TraceCheck {
   static String checksum(final Path file) throws IOException {
     try (CheckedInputStream in = new CheckedInputStream(Files.newInputStream(file), new CRC32C())) {
       final byte[] buffer = new byte[BUFFER];
-      while (in.read(buffer) >= 0) {
-        continue;
+      int count = 0;
+      while (count >= 0) {
+        count = in.read(buffer);
       }
       return String.format(Locale.ROOT, "%08x", in.getChecksum().getValue());
     }

@@ -231,8 +231,9 @@ public final class TraceReader implements AutoCloseable {
   long[] count() {
     seek(TracePoint.END);
     final ExitEvent event = new ExitEvent();
-    while (next(event)) {
-      continue; // none is at or behind the end
+    // No record is at the end or behind it: the first call reads all.
+    if (next(event)) {
+      throw new IllegalStateException("record " + event.sequence + " is behind the end");
     }
     return new long[] {queued, sum(expected)};
   }
