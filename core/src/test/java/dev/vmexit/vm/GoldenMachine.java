@@ -92,7 +92,7 @@ final class GoldenMachine implements AutoCloseable {
         image,
         VirtualMachine.Backend.KVM,
         new VirtualMachine.Options(
-            CpuModel.max(),
+            "max",
             VirtualMachine.MmuKind.NESTED,
             VirtualMachine.ClockKind.HOST,
             0,

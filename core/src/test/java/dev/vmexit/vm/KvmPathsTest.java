@@ -24,7 +24,6 @@ import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.NullExitSink;
 import dev.vmexit.memory.GuestMemory;
 import dev.vmexit.vcpu.kvm.Kvm;
-import dev.vmexit.vcpu.soft.CpuModel;
 import dev.vmexit.x86.encode.Assembler;
 import dev.vmexit.x86.encode.Condition;
 import dev.vmexit.x86.encode.Label;
@@ -218,7 +217,7 @@ final class KvmPathsTest {
         memory,
         entry,
         new VirtualMachine.Options(
-            CpuModel.max(),
+            "max",
             VirtualMachine.MmuKind.NESTED,
             clock,
             0,
