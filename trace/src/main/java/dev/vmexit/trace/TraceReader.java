@@ -28,6 +28,9 @@ import org.agrona.concurrent.UnsafeBuffer;
  * <p>Where records are missing the reader delivers one of kind {@link ExitKind#GAP} in their place.
  */
 public final class TraceReader implements AutoCloseable {
+  private static final String CUT_SHORT = "is cut short";
+  private static final String NOT_OURS = "is not as vmexit has written it";
+
   private final Path folder;
   private final TraceManifest manifest;
   private final SingleChronicleQueue queue;
@@ -78,7 +81,9 @@ public final class TraceReader implements AutoCloseable {
       tailer = queue.createTailer().toStart();
     } catch (final Exception | InternalError e) {
       // Exception: the queue throws checked ones that it does not declare.
-      throw new TraceException(folder + ": damaged, its queue " + why(e), e);
+      throw new TraceException(
+          folder + ": damaged, its queue " + (e instanceof InternalError ? CUT_SHORT : NOT_OURS),
+          e);
     }
   }
 
@@ -175,11 +180,11 @@ public final class TraceReader implements AutoCloseable {
   /** What is wrong, without what only the queue's authors could read. */
   private static String why(final Throwable e) {
     return switch (e) {
-      case InternalError fault -> "is cut short"; // the mapping reaches over the file's end
+      case InternalError fault -> CUT_SHORT; // the mapping reaches over the file's end
       case IllegalStateException own -> own.getMessage();
       case FileSystemException host -> host.getFile() + ": " + host.getReason();
       case IOException file when file.getClass() == IOException.class -> file.getMessage();
-      default -> "is not as vmexit has written it";
+      default -> NOT_OURS;
     };
   }
 
