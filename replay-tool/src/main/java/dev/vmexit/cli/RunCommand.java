@@ -312,6 +312,8 @@ final class RunCommand implements Callable<Integer> {
     }
     final Path folder = noRecord ? null : recordFolder(loaded.name());
     final Late<VirtualMachine> machine = new Late<>();
+    // Before there is anything that would be left behind half-made.
+    SignalStop.arm(() -> machine.ifSet(vm -> vm.commands().stop(RunEnd.STOPPED)));
     final Recorder recorder =
         folder == null
             ? null
@@ -351,6 +353,9 @@ final class RunCommand implements Callable<Integer> {
         saveStart(folder, loaded.memory(), vm.vcpu());
       }
       machine.set(vm);
+      if (SignalStop.stopping()) {
+        vm.commands().stop(RunEnd.STOPPED);
+      }
       if (recorder != null && recorder.failure() != null) {
         vm.commands().stop(RunEnd.RECORDER_FAILED);
       }
@@ -541,10 +546,7 @@ final class RunCommand implements Callable<Integer> {
     }
   }
 
-  /**
-   * Ends the run on SIGINT, SIGTERM and SIGHUP, by the JVM's shutdown, which waits until the trace
-   * is closed; and when the time is over.
-   */
+  /** Ends the run when the time is over. */
   private static final class Stopper implements AutoCloseable {
     private final CountDownLatch done = new CountDownLatch(1);
 
@@ -565,7 +567,6 @@ final class RunCommand implements Callable<Integer> {
         timer.setDaemon(true);
         timer.start();
       }
-      SignalStop.arm(() -> vm.commands().stop(RunEnd.STOPPED));
     }
 
     @Override

@@ -429,11 +429,11 @@ final class SegmentTest {
     try (BareGuest g = guest32()) {
       g.machine.segment(Seg.CS, CODE0_16, g.gdt(CODE0_16));
       g.machine.stateChanged();
-      final Assembler a = new Assembler(2, CODE & 0xFFFF);
+      final Assembler a = new Assembler(2, 0);
       a.mov(Register.EAX, 0x10);
       a.mov(Register.CR0, Register.EAX);
       a.jmpFar((int) (CODE >> 4), 0x100, 2);
-      a.org((CODE & 0xFFFF) + 0x100);
+      a.org(0x100);
       a.mov(Memory.absolute(0x180).in(Register.CS).asByte(), 0x5A);
       a.hlt();
       // The 16-bit segment has base 0 and reaches 64 KiB only: the code begins below.
