@@ -197,6 +197,7 @@ final class ExitPathAllocationTest {
               BootEntry.Mode.LONG64);
       final VirtualMachine.Options options =
           new VirtualMachine.Options(
+              "max",
               mmu,
               VirtualMachine.ClockKind.VIRTUAL,
               0,
