@@ -15,6 +15,7 @@ import dev.vmexit.device.MmioBus;
 import dev.vmexit.device.PcChipset;
 import dev.vmexit.device.PciConfig;
 import dev.vmexit.device.Piix4Power;
+import dev.vmexit.device.PiixIde;
 import dev.vmexit.device.Pit8254;
 import dev.vmexit.device.PortBus;
 import dev.vmexit.device.PostCodePort;
@@ -160,6 +161,20 @@ public final class PcPlatform {
       PcChipset.plug(pci);
       final Piix4Power power = new Piix4Power(ports, acpiPm);
       pci.plug(1, 3, power);
+      if (!peripherals.disks().isEmpty() || peripherals.cdrom().isPresent()) {
+        pci.plug(
+            1,
+            1,
+            new PiixIde(
+                ports,
+                dma,
+                clock,
+                timers,
+                irqchip.line(14),
+                irqchip.line(15),
+                peripherals.disks(),
+                peripherals.cdrom().orElse(null)));
+      }
       ports.register(power, Piix4Power.GPE0, Piix4Power.GPE0 + Piix4Power.GPE0_PORTS - 1);
     }
     if (peripherals.firmware().isPresent() || peripherals.screen().isPresent()) {
