@@ -111,13 +111,29 @@ public final class ExitDecoder {
 
     final int instructionLength = HostMemory.getByte(address + instructionAt);
     if (instructionLength > event.instruction.length
-        || instructionAt + 1 + instructionLength != length) {
+        || instructionAt + 1 + instructionLength > length) {
+      throw damaged("instruction length", instructionLength);
+    }
+    final int dataAt = instructionAt + 1 + instructionLength;
+    event.dataLength = 0;
+    if ((state & ExitColumns.STATE_DATA) != 0) {
+      data(event, address + dataAt, length - dataAt);
+    } else if (dataAt != length) {
       throw damaged("instruction length", instructionLength);
     }
     event.instructionLength = instructionLength;
     for (int i = 0; i < instructionLength; i++) {
       event.instruction[i] = (byte) HostMemory.getByte(address + instructionAt + 1 + i);
     }
+  }
+
+  private static void data(final ExitEvent event, final long at, final int left) {
+    final int length = left < Short.BYTES ? 0 : HostMemory.getShort(at);
+    if (length == 0 || length > ExitEvent.MAX_DATA || left != Short.BYTES + length) {
+      throw damaged("data length", length);
+    }
+    event.dataLength = length;
+    HostMemory.copyOut(at + Short.BYTES, event.data, 0, length);
   }
 
   private void forget() {
