@@ -34,8 +34,6 @@ import org.agrona.concurrent.NanoClock;
  * Nothing here allocates while the guest runs.
  */
 public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
-  private static final int CONSOLE_BUFFER = 64 * 1024;
-
   private final int number;
   private final Vcpu vcpu;
   private final VcpuExit exit;
@@ -66,9 +64,8 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   private final Fault fault = new Fault();
   private final LastExits lastExits = new LastExits();
-  private final byte[] pendingInput = new byte[CONSOLE_BUFFER];
-  private int inputHead;
-  private int inputTail;
+  private final InputQueue consoleInput = new InputQueue();
+  private final InputQueue keys = new InputQueue();
 
   private long started;
   private long entered;
@@ -164,21 +161,19 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       final int type, final MutableDirectBuffer buffer, final int index, final int length) {
     switch (type) {
       case CommandRing.STOP -> end(RunEnd.of(buffer.getInt(index)));
-      case CommandRing.CONSOLE_INPUT -> {
-        for (int i = 0; i < length; i++) {
-          if (inputTail - inputHead < CONSOLE_BUFFER) {
-            pendingInput[inputTail++ & CONSOLE_BUFFER - 1] = buffer.getByte(index + i);
-          }
-        }
-      }
+      case CommandRing.CONSOLE_INPUT -> consoleInput.add(buffer, index, length);
+      case CommandRing.KEYS -> keys.add(buffer, index, length);
       case CommandRing.NMI -> irqchip.pulseNmi();
       default -> {}
     }
   }
 
   private void feedConsole() {
-    while (inputHead != inputTail && uart.canReceive()) {
-      uart.receive(pendingInput[inputHead++ & CONSOLE_BUFFER - 1] & 0xFF);
+    while (!consoleInput.isEmpty() && uart.canReceive()) {
+      uart.receive(consoleInput.next());
+    }
+    if (!keys.isEmpty()) {
+      platform.press(keys);
     }
   }
 
