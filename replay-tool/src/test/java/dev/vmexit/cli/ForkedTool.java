@@ -91,6 +91,18 @@ final class ForkedTool implements AutoCloseable {
     return before;
   }
 
+  /**
+   * Waits until a terminal would show a text.
+   *
+   * @throws AssertionError where the process ended without it
+   */
+  void awaitScreen(final String text) throws InterruptedException {
+    if (!out.awaitScreen(text)) {
+      throw new AssertionError(
+          "'" + text + "' never was on the screen:\n" + TerminalScreen.of(out.text()) + err.text());
+    }
+  }
+
   /** Waits for the end. */
   Tool.Outcome end() throws InterruptedException {
     final int status = process.waitFor();
@@ -143,6 +155,18 @@ final class ForkedTool implements AutoCloseable {
     String whole() throws InterruptedException {
       thread.join();
       return text();
+    }
+
+    synchronized boolean awaitScreen(final String text) throws InterruptedException {
+      while (true) {
+        if (TerminalScreen.of(text()).contains(text)) {
+          return true;
+        }
+        if (ended) {
+          return false;
+        }
+        wait();
+      }
     }
 
     synchronized int await(final String text, final int from) throws InterruptedException {
