@@ -20,6 +20,7 @@ import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
+import dev.vmexit.vm.Peripherals;
 import dev.vmexit.vm.RunEnd;
 import dev.vmexit.vm.RunResult;
 import dev.vmexit.vm.VirtualMachine;
@@ -203,8 +204,9 @@ final class RunCommand implements Callable<Integer> {
       throw new UserException("--cpu " + cpu + ": " + e.getMessage(), e);
     }
     final Set<ExitKind> kinds = kinds();
-    try (GuestLoader.Loaded loaded = load()) {
-      return run(loaded, kinds);
+    try (GuestLoader.Loaded loaded = load();
+        MachineOptions closing = hardware) {
+      return run(loaded, closing, kinds);
     }
   }
 
@@ -220,6 +222,11 @@ final class RunCommand implements Callable<Integer> {
     }
     checkOptionsOfKernels();
     hardware.check();
+    if (hardware.hasDisplay()
+        && "stdio".equals(console)
+        && spec.commandLine().getParseResult().hasMatchedOption("--console")) {
+      throw new UserException("give --display text or --console stdio, not both");
+    }
     if (GuestCatalog.SEABIOS.equals(guest)) {
       throw new UserException("seabios is no guest but a BIOS; start it by run --bios");
     }
@@ -318,7 +325,8 @@ final class RunCommand implements Callable<Integer> {
   // ---- the run ----
 
   @SuppressWarnings("try") // the resources are scopes, nobody calls them
-  private int run(final GuestLoader.Loaded loaded, final Set<ExitKind> kinds) {
+  private int run(
+      final GuestLoader.Loaded loaded, final MachineOptions devices, final Set<ExitKind> kinds) {
     final PrintWriter err = spec.commandLine().getErr();
     final BackendChoice choice = BackendChoice.of(backend, reasonForSoft());
     if (!choice.line().isEmpty()) {
@@ -327,6 +335,9 @@ final class RunCommand implements Callable<Integer> {
     }
     final Path folder = noRecord ? null : recordFolder(loaded.name());
     final Late<VirtualMachine> machine = new Late<>();
+    // A file that cannot be opened leaves no trace behind.
+    final Peripherals peripherals =
+        devices.open(exitOn, () -> machine.ifSet(m -> m.commands().stop(RunEnd.TEXT_SEEN)), err);
     // Before there is anything that would be left behind half-made.
     SignalStop.arm(() -> machine.ifSet(vm -> vm.commands().stop(RunEnd.STOPPED)));
     final Recorder recorder =
@@ -349,24 +360,22 @@ final class RunCommand implements Callable<Integer> {
             builtIn ? BuiltInGuest.FAILURE : ConsoleOutput.PANIC,
             exitOn,
             () -> machine.ifSet(vm -> vm.commands().stop(RunEnd.TEXT_SEEN)));
-    try (MachineOptions closing = hardware;
-        VirtualMachine vm =
-            new VirtualMachine(
-                choice.backend(),
-                loaded.memory(),
-                loaded.entry(),
-                new VirtualMachine.Options(
-                    cpu,
-                    mmu,
-                    clock,
-                    clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
-                    output,
-                    output,
-                    debugExit,
-                    SystemNanoClock.INSTANCE),
-                closing.open(
-                    exitOn, () -> machine.ifSet(m -> m.commands().stop(RunEnd.TEXT_SEEN)), err),
-                sink)) {
+    try (VirtualMachine vm =
+        new VirtualMachine(
+            choice.backend(),
+            loaded.memory(),
+            loaded.entry(),
+            new VirtualMachine.Options(
+                cpu,
+                mmu,
+                clock,
+                clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
+                output,
+                output,
+                debugExit,
+                SystemNanoClock.INSTANCE),
+            peripherals,
+            sink)) {
       if (recorder != null) {
         saveStart(folder, loaded.memory(), vm.vcpu());
       }
