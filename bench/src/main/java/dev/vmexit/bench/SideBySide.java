@@ -140,6 +140,8 @@ public final class SideBySide {
     final List<String> command = new ArrayList<>();
     command.add(root.resolve("vmexit").toString());
     command.add("run");
+    // The figures are those of the software vCPU, on every host.
+    command.addAll(List.of("--backend", "soft"));
     command.add(guest.getFileName().toString());
     command.addAll(Arrays.asList(options));
     return command;

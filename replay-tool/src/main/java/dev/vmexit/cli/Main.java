@@ -27,6 +27,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       StatCommand.class,
       DumpCommand.class,
       GuestCommand.class,
+      DoctorCommand.class,
       CommandLine.HelpCommand.class
     },
     exitCodeListHeading = "%nExit status:%n",
