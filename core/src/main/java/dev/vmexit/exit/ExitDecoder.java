@@ -35,6 +35,12 @@ public final class ExitDecoder {
         != 0;
   }
 
+  /** Whether a record stands for lost ones. */
+  public static boolean isGap(final DirectBuffer buffer, final int offset) {
+    return buffer.getByte(offset + ExitRecordDecoder.kindEncodingOffset())
+        == ExitKind.GAP.ordinal();
+  }
+
   /** Low half of a record's sequence, zero-extended. */
   public static long sequenceLow(final DirectBuffer buffer, final int offset) {
     return buffer.getInt(offset + ExitRecordDecoder.sequenceEncodingOffset()) & 0xFFFF_FFFFL;

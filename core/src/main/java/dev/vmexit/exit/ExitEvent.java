@@ -26,7 +26,8 @@ package dev.vmexit.exit;
  * <tr><td>DMA</td><td>gpa</td><td>length</td><td>0</td><td>true</td><td>0</td></tr>
  * <tr><td>DEBUG</td><td>rip</td><td>DR6, or 0</td><td>0</td><td>false</td><td>DEBUG_*</td></tr>
  * <tr><td>SHUTDOWN</td><td>0</td><td>0</td><td>0</td><td>false</td><td>SHUTDOWN_*</td></tr>
- * <tr><td>GAP</td><td>first lost sequence</td><td>how many</td><td>0</td><td>false</td><td>0</td></tr>
+ * <tr><td>GAP</td><td>first lost sequence</td><td>how many</td><td>0</td><td>false</td>
+ * <td>GAP_*</td></tr>
  * </table>
  */
 public final class ExitEvent {
@@ -66,6 +67,16 @@ public final class ExitEvent {
 
   /** An instruction that KVM could not execute was executed by the interpreter. */
   public static final int DEBUG_FINISHED = 1;
+
+  // detail of GAP.
+  /** Nobody knows why. */
+  public static final int GAP_UNKNOWN = 0;
+
+  /** The ring was full, and the vCPU was told not to wait. */
+  public static final int GAP_DROPPED = 1;
+
+  /** They were recorded; the trace is damaged where they stood. */
+  public static final int GAP_DAMAGED = 2;
 
   // bits of mode.
   /** Code size in bytes: 2, 4 or 8. */

@@ -27,9 +27,10 @@ import org.agrona.concurrent.ringbuffer.RingBufferDescriptor;
  *   4096   Agrona one-to-one ring: data (capacity), then its trailer
  * </pre>
  *
- * Each record is a message of type {@code ExitRecord}'s template id. The file is written in full at
- * its creation, so that a full disk is an {@link IOException} here and never a SIGBUS of the vCPU
- * thread. Written by one thread, read by one other.
+ * Each record is a message of type {@code ExitRecord}'s template id, followed by four bytes of
+ * checksum. The file is written in full at its creation, so that a full disk is an {@link
+ * IOException} here and never a SIGBUS of the vCPU thread. Written by one thread, read by one
+ * other.
  */
 public final class ExitRing implements AutoCloseable {
   /** Message type of a record. */
@@ -44,11 +45,14 @@ public final class ExitRing implements AutoCloseable {
   private final UnsafeBuffer data;
   private final OneToOneRingBuffer ring;
   private final int number;
+  private final long trace;
   private boolean closed;
 
-  private ExitRing(final MappedByteBuffer mapping, final int capacity, final int number) {
+  private ExitRing(
+      final MappedByteBuffer mapping, final int capacity, final int number, final long trace) {
     this.mapping = mapping;
     this.number = number;
+    this.trace = trace;
     data = new UnsafeBuffer(mapping, DATA_OFFSET, capacity + RingBufferDescriptor.TRAILER_LENGTH);
     ring = new OneToOneRingBuffer(data);
   }
@@ -58,10 +62,11 @@ public final class ExitRing implements AutoCloseable {
    *
    * @param capacity bytes of the ring, a power of two
    * @param number of the ring in its trace: that of its vCPU
+   * @param trace identity of that trace
    * @throws IOException if the file exists or the disk is full
    */
-  public static ExitRing create(final Path file, final int capacity, final int number)
-      throws IOException {
+  public static ExitRing create(
+      final Path file, final int capacity, final int number, final long trace) throws IOException {
     if (capacity < MIN_CAPACITY || !BitUtil.isPowerOfTwo(capacity)) {
       throw new IllegalArgumentException(
           "ring capacity=" + capacity + ", allowed: a power of two from " + MIN_CAPACITY);
@@ -80,8 +85,9 @@ public final class ExitRing implements AutoCloseable {
       new RingHeaderEncoder()
           .wrapAndApplyHeader(new UnsafeBuffer(mapping, 0, DATA_OFFSET), 0, header)
           .capacity(capacity)
-          .ring(number);
-      return new ExitRing(mapping, capacity, number);
+          .ring(number)
+          .trace(trace);
+      return new ExitRing(mapping, capacity, number, trace);
     }
   }
 
@@ -101,7 +107,8 @@ public final class ExitRing implements AutoCloseable {
       final MessageHeaderDecoder header = new MessageHeaderDecoder().wrap(start, 0);
       final RingHeaderDecoder ring = new RingHeaderDecoder();
       if (header.schemaId() != RingHeaderDecoder.SCHEMA_ID
-          || header.templateId() != RingHeaderDecoder.TEMPLATE_ID) {
+          || header.templateId() != RingHeaderDecoder.TEMPLATE_ID
+          || header.blockLength() > DATA_OFFSET / 2) {
         throw new IOException(file + ": not an exit ring");
       }
       if (header.version() > RingHeaderDecoder.SCHEMA_VERSION) {
@@ -119,8 +126,13 @@ public final class ExitRing implements AutoCloseable {
           || length < DATA_OFFSET + capacity + RingBufferDescriptor.TRAILER_LENGTH) {
         throw new IOException(file + ": capacity=" + capacity + " does not fit length=" + length);
       }
-      return new ExitRing(mapping, (int) capacity, (int) ring.ring());
+      return new ExitRing(mapping, (int) capacity, (int) ring.ring(), ring.trace());
     }
+  }
+
+  /** Where a byte of the data is in the file. */
+  static long fileOffset(final int index) {
+    return DATA_OFFSET + (long) index;
   }
 
   OneToOneRingBuffer ring() {
@@ -134,6 +146,11 @@ public final class ExitRing implements AutoCloseable {
   /** Number of the ring in its trace. */
   public int number() {
     return number;
+  }
+
+  /** Identity of the ring's trace. */
+  public long trace() {
+    return trace;
   }
 
   /** Bytes of the ring. */

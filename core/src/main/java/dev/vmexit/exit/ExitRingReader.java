@@ -10,15 +10,14 @@ import org.agrona.concurrent.ringbuffer.RingBufferDescriptor;
  *
  * <p>It stands apart from Agrona's own {@code read} in one thing: reading and giving back are two
  * steps. The recorder reads ahead to the end of a batch, makes the batch durable, and only then
- * {@link #commit}s: whatever was not committed when the process died is still in the file. Used by
- * one thread.
+ * {@link #commit}s: whatever was not committed when the process died is still in the file, where
+ * {@link ExitRingRemains} finds it. Used by one thread.
  */
 public final class ExitRingReader {
   private final UnsafeBuffer buffer;
   private final int capacity;
   private final int headIndex;
   private final int tailIndex;
-  private final boolean live;
   private long position;
 
   /** Takes records. */
@@ -32,23 +31,17 @@ public final class ExitRingReader {
     boolean onRecord(UnsafeBuffer buffer, int offset, int length);
   }
 
-  private ExitRingReader(final ExitRing ring, final boolean live) {
+  private ExitRingReader(final ExitRing ring) {
     buffer = ring.data();
     capacity = ring.capacity();
     headIndex = capacity + RingBufferDescriptor.HEAD_POSITION_OFFSET;
     tailIndex = capacity + RingBufferDescriptor.TAIL_POSITION_OFFSET;
-    this.live = live;
     position = buffer.getLongVolatile(headIndex);
   }
 
   /** Reads a ring whose writer lives; records are given back by {@link #commit}. */
   public static ExitRingReader live(final ExitRing ring) {
-    return new ExitRingReader(ring, true);
-  }
-
-  /** Reads what was left behind, from the last commit on. */
-  public static ExitRingReader leftBehind(final ExitRing ring) {
-    return new ExitRingReader(ring, false);
+    return new ExitRingReader(ring);
   }
 
   /**
@@ -58,25 +51,19 @@ public final class ExitRingReader {
    */
   public int drain(final Handler handler, final int limit) {
     int count = 0;
-    final long end = live ? Long.MAX_VALUE : buffer.getLongVolatile(tailIndex);
-    while (count < limit && position < end) {
+    while (count < limit) {
       final int index = (int) position & (capacity - 1);
       // Acquires what commit() of the ring's producer released with the length.
       final int recordLength = buffer.getIntVolatile(RecordDescriptor.lengthOffset(index));
       if (recordLength <= 0) {
         break;
       }
-      if (!live
-          && (recordLength < RecordDescriptor.HEADER_LENGTH || recordLength > capacity - index)) {
-        throw new IllegalStateException(
-            "damaged ring: length=" + recordLength + " at position=" + position);
-      }
       final int type = buffer.getInt(RecordDescriptor.typeOffset(index));
       if (type == ExitRing.RECORD) {
         if (!handler.onRecord(
             buffer,
             RecordDescriptor.encodedMsgOffset(index),
-            recordLength - RecordDescriptor.HEADER_LENGTH)) {
+            recordLength - RecordDescriptor.HEADER_LENGTH - RecordChecksum.LENGTH)) {
           break;
         }
         count++;

@@ -16,6 +16,7 @@ import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.kvm.KvmSystem;
 import dev.vmexit.vcpu.kvm.KvmVm;
+import dev.vmexit.vcpu.soft.CpuModel;
 import dev.vmexit.vcpu.soft.SoftVcpu;
 import dev.vmexit.x86.Seg;
 import java.util.List;
@@ -63,6 +64,8 @@ public final class VirtualMachine implements AutoCloseable {
   /**
    * What can be chosen.
    *
+   * @param cpu what the guest's processor is said to be: {@code max}, {@code x86-64-v1} to {@code
+   *     v3}; {@code ,-hypervisor} behind it hides that this is a virtual machine
    * @param epochSeconds what the RTC shows at power-on, seconds since 1970, UTC
    * @param console takes what the guest sends to its serial port, on the vCPU's thread
    * @param debugConsole takes what it writes to port 0xE9
@@ -70,6 +73,7 @@ public final class VirtualMachine implements AutoCloseable {
    * @param hostClock the host's monotonic clock
    */
   public record Options(
+      String cpu,
       MmuKind mmu,
       ClockKind clock,
       long epochSeconds,
@@ -109,7 +113,7 @@ public final class VirtualMachine implements AutoCloseable {
       vcpu = processor.vcpu();
     } else if (options.mmu() == MmuKind.SHADOW) {
       final ShadowMmu shadow = new ShadowMmu(TableMemory.of(memory), SlotView.of(memory));
-      final SoftVcpu soft = new SoftVcpu(memory, shadow);
+      final SoftVcpu soft = new SoftVcpu(memory, shadow, CpuModel.of(options.cpu()));
       shadow.attach(soft);
       memory.addWriteListener(shadow);
       kvm = null;
@@ -118,7 +122,7 @@ public final class VirtualMachine implements AutoCloseable {
     } else {
       kvm = null;
       mmu = new NestedMmu(memory);
-      vcpu = new SoftVcpu(memory, mmu);
+      vcpu = new SoftVcpu(memory, mmu, CpuModel.of(options.cpu()));
     }
     final long state = vcpu.state();
     final RunClock clock =
@@ -156,6 +160,15 @@ public final class VirtualMachine implements AutoCloseable {
     apply(entry, state);
     vcpu.stateChanged();
     mmu.setContext(entry.cr0(), entry.cr3(), entry.cr4(), entry.efer());
+  }
+
+  /**
+   * Checks the name of a processor model before a machine is built.
+   *
+   * @throws IllegalArgumentException there is none of that name: the message says which there are
+   */
+  public static void checkCpu(final String cpu) {
+    CpuModel.of(cpu);
   }
 
   private static long ramBelow(final GuestMemory memory) {
@@ -241,7 +254,7 @@ public final class VirtualMachine implements AutoCloseable {
       try {
         vm.prepareUserIrqchip();
         vm.setMemory(memory, false);
-        interpreter = new SoftVcpu(memory, mmu);
+        interpreter = new SoftVcpu(memory, mmu, CpuModel.max());
         return new KvmProcessor(vm.createVcpu(0, memory, interpreter, mmu), mmu, vm);
       } catch (final RuntimeException e) {
         if (interpreter != null) {

@@ -76,7 +76,14 @@ final class GoldenMachine implements AutoCloseable {
         image,
         VirtualMachine.Backend.SOFT,
         new VirtualMachine.Options(
-            mmu, VirtualMachine.ClockKind.VIRTUAL, 0, b -> {}, b -> {}, true, new SteppingClock()));
+            "max",
+            mmu,
+            VirtualMachine.ClockKind.VIRTUAL,
+            0,
+            b -> {},
+            b -> {},
+            true,
+            new SteppingClock()));
   }
 
   /** A machine on the host's own KVM, in real time. */
@@ -85,6 +92,7 @@ final class GoldenMachine implements AutoCloseable {
         image,
         VirtualMachine.Backend.KVM,
         new VirtualMachine.Options(
+            "max",
             VirtualMachine.MmuKind.NESTED,
             VirtualMachine.ClockKind.HOST,
             0,

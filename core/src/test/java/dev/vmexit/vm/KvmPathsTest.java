@@ -217,6 +217,7 @@ final class KvmPathsTest {
         memory,
         entry,
         new VirtualMachine.Options(
+            "max",
             VirtualMachine.MmuKind.NESTED,
             clock,
             0,

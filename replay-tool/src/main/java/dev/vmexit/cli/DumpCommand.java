@@ -4,6 +4,7 @@ import dev.vmexit.analysis.ExitJson;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.trace.ExitFormatter;
+import dev.vmexit.trace.TracePoint;
 import dev.vmexit.trace.TraceReader;
 import java.io.PrintWriter;
 import java.nio.file.Path;
@@ -34,16 +35,21 @@ final class DumpCommand implements Callable<Integer> {
   @Option(
       names = "--from",
       defaultValue = "0",
-      paramLabel = "SEQUENCE",
-      description = "First record to print.")
-  private long from;
+      paramLabel = "PLACE",
+      converter = TracePointConverter.class,
+      description = {
+        "First record to print: a number, such as 1000; or",
+        "5Minsn, after so many instructions (also kinsn, Ginsn);",
+        "or 12.5s after the start (also ms, us, ns)."
+      })
+  private TracePoint from;
 
   @Option(
       names = "--to",
-      defaultValue = "9223372036854775807",
-      paramLabel = "SEQUENCE",
-      description = "Last record to print.")
-  private long to;
+      paramLabel = "PLACE",
+      converter = TracePointConverter.class,
+      description = "Last record to print, in the same way.")
+  private TracePoint to;
 
   @Option(
       names = "--kind",
@@ -57,8 +63,9 @@ final class DumpCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    if (from < 0 || to < from) {
-      throw new UserException("--from=" + from + " --to=" + to + ", allowed: 0 <= from <= to");
+    final TracePoint last = to == null ? TracePoint.END : to;
+    if (from.unit() == last.unit() && last.value() < from.value()) {
+      throw new UserException("--from=" + from + " --to=" + last + ", allowed: from <= to");
     }
     final Set<ExitKind> wanted =
         kinds == null ? EnumSet.allOf(ExitKind.class) : EnumSet.copyOf(kinds);
@@ -69,8 +76,10 @@ final class DumpCommand implements Callable<Integer> {
     try (TraceReader reader = TraceReader.open(folder)) {
       final ExitEvent event = new ExitEvent();
       boolean heard = true;
-      while (heard && reader.next(event) && event.sequence <= to) {
-        if (event.sequence < from || !wanted.contains(event.kind)) {
+      reader.seek(from);
+      while (heard && reader.next(event) && !last.isPassed(event)) {
+        // A gap is shown whatever was asked for: it may hide some of that.
+        if (!wanted.contains(event.kind) && event.kind != ExitKind.GAP) {
           continue;
         }
         if (json) {
@@ -87,8 +96,14 @@ final class DumpCommand implements Callable<Integer> {
         }
       }
       out.append(text);
+      out.flush();
+      final PrintWriter err = spec.commandLine().getErr();
+      if (reader.damages().isEmpty()) {
+        TraceNotes.missing(reader, err);
+      }
+      TraceNotes.closing(reader, err);
+      err.flush();
+      return TraceNotes.damages(folder, reader, err);
     }
-    out.flush();
-    return ExitStatus.OK;
   }
 }

@@ -26,6 +26,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       ReplayCommand.class,
       StatCommand.class,
       DumpCommand.class,
+      VerifyCommand.class,
       GuestCommand.class,
       DoctorCommand.class,
       CommandLine.HelpCommand.class
@@ -65,6 +66,12 @@ public final class Main implements Runnable {
     final Main main = new Main();
     try {
       return commandLine(main).execute(args);
+    } catch (final LinkageError e) {
+      if (!SignalStop.stopping()) {
+        throw e;
+      }
+      // A library could not be set up, as it may not register for the end that is under way.
+      return ExitStatus.ERROR;
     } finally {
       SignalStop.finished();
     }
@@ -105,6 +112,9 @@ public final class Main implements Runnable {
   private int report(final Exception e, final PrintWriter err) {
     if (debug) {
       e.printStackTrace(err);
+    } else if (SignalStop.stopping()) {
+      // What fails while the process ends fails because it ends.
+      err.println("vmexit: stopped (" + e.getMessage() + ")");
     } else if (e instanceof TraceException
         || e instanceof BootException
         || e instanceof GuestException

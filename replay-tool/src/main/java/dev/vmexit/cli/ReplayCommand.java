@@ -33,18 +33,21 @@ final class ReplayCommand implements Callable<Integer> {
   public Integer call() {
     final PrintWriter out = spec.commandLine().getOut();
     final ReplayResult result;
+    final int status;
     try (TraceReader reader = TraceReader.open(folder)) {
       final long start = System.nanoTime();
       result = ReplayEngine.replay(reader);
       final double seconds = (System.nanoTime() - start) / NANOS_PER_SECOND;
       summary(result, seconds, out);
       TraceNotes.print(reader, out);
+      out.flush();
+      status = TraceNotes.damages(folder, reader, spec.commandLine().getErr());
     }
     if (result.difference() != null) {
       difference(result.difference(), result.records(), out);
     }
     out.flush();
-    return result.agrees() ? ExitStatus.OK : ExitStatus.REPLAY_DIFFERENCE;
+    return result.agrees() ? status : ExitStatus.REPLAY_DIFFERENCE;
   }
 
   private static void summary(
@@ -59,7 +62,13 @@ final class ReplayCommand implements Callable<Integer> {
     for (final String skipped : result.skipped()) {
       out.println("Not checked: " + skipped + ".");
     }
-    if (result.agrees()) {
+    if (result.agrees() && result.gaps() > 0) {
+      out.printf(
+          Locale.ROOT,
+          "No difference in %d records; %d are missing, and what needs them was not checked.%n",
+          result.records(),
+          result.gaps());
+    } else if (result.agrees()) {
       out.printf(
           Locale.ROOT,
           "All %d records agree (%.2f s, %.1f million a second).%n",

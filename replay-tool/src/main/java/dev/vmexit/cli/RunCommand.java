@@ -13,6 +13,7 @@ import dev.vmexit.memory.GuestMemory;
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.trace.InitialMemory;
 import dev.vmexit.trace.Recorder;
+import dev.vmexit.trace.RecorderOptions;
 import dev.vmexit.trace.TraceException;
 import dev.vmexit.trace.TraceFolder;
 import dev.vmexit.trace.TraceManifest;
@@ -125,6 +126,17 @@ final class RunCommand implements Callable<Integer> {
   private BackendChoice.Wish backend;
 
   @Option(
+      names = "--cpu",
+      paramLabel = "MODEL",
+      defaultValue = "max",
+      description = {
+        "What the processor is: x86-64-v1, x86-64-v2, x86-64-v3, max;",
+        "MODEL,-hypervisor hides that the machine is a virtual one.",
+        "Default: ${DEFAULT-VALUE}."
+      })
+  private String cpu;
+
+  @Option(
       names = "--mmu",
       paramLabel = "KIND",
       defaultValue = "shadow",
@@ -184,6 +196,11 @@ final class RunCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     checkOptions();
+    try {
+      VirtualMachine.checkCpu(cpu);
+    } catch (final IllegalArgumentException e) {
+      throw new UserException("--cpu " + cpu + ": " + e.getMessage(), e);
+    }
     final Set<ExitKind> kinds = kinds();
     try (GuestLoader.Loaded loaded = load()) {
       return run(loaded, kinds);
@@ -295,13 +312,15 @@ final class RunCommand implements Callable<Integer> {
     }
     final Path folder = noRecord ? null : recordFolder(loaded.name());
     final Late<VirtualMachine> machine = new Late<>();
+    // Before there is anything that would be left behind half-made.
+    SignalStop.arm(() -> machine.ifSet(vm -> vm.commands().stop(RunEnd.STOPPED)));
     final Recorder recorder =
         folder == null
             ? null
             : Recorder.start(
                 folder,
                 manifest(loaded, kinds, choice.backend()),
-                RING_BYTES,
+                RecorderOptions.blocking(RING_BYTES),
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
                 why -> machine.ifSet(vm -> vm.commands().stop(RunEnd.RECORDER_FAILED)));
     final boolean quiet = "none".equals(console);
@@ -321,6 +340,7 @@ final class RunCommand implements Callable<Integer> {
             loaded.memory(),
             loaded.entry(),
             new VirtualMachine.Options(
+                cpu,
                 mmu,
                 clock,
                 clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
@@ -333,6 +353,9 @@ final class RunCommand implements Callable<Integer> {
         saveStart(folder, loaded.memory(), vm.vcpu());
       }
       machine.set(vm);
+      if (SignalStop.stopping()) {
+        vm.commands().stop(RunEnd.STOPPED);
+      }
       if (recorder != null && recorder.failure() != null) {
         vm.commands().stop(RunEnd.RECORDER_FAILED);
       }
@@ -463,7 +486,7 @@ final class RunCommand implements Callable<Integer> {
         vcpus,
         processor.name().toLowerCase(Locale.ROOT),
         kvm ? "hardware" : mmu.name().toLowerCase(Locale.ROOT),
-        kvm ? HostCpu.read().model() + " (KVM)" : "vmexit software processor",
+        kvm ? HostCpu.read().model() + " (KVM)" : cpu,
         clock.name().toLowerCase(Locale.ROOT),
         "System.nanoTime",
         Instant.now(),
@@ -523,10 +546,7 @@ final class RunCommand implements Callable<Integer> {
     }
   }
 
-  /**
-   * Ends the run on SIGINT, SIGTERM and SIGHUP, by the JVM's shutdown, which waits until the trace
-   * is closed; and when the time is over.
-   */
+  /** Ends the run when the time is over. */
   private static final class Stopper implements AutoCloseable {
     private final CountDownLatch done = new CountDownLatch(1);
 
@@ -547,7 +567,6 @@ final class RunCommand implements Callable<Integer> {
         timer.setDaemon(true);
         timer.start();
       }
-      SignalStop.arm(() -> vm.commands().stop(RunEnd.STOPPED));
     }
 
     @Override

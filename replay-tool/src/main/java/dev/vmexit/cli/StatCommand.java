@@ -71,8 +71,8 @@ final class StatCommand implements Callable<Integer> {
         out.print(StatisticsTable.format(statistics, order, top));
         TraceNotes.print(reader, out);
       }
+      out.flush();
+      return TraceNotes.damages(folder, reader, spec.commandLine().getErr());
     }
-    out.flush();
-    return ExitStatus.OK;
   }
 }

@@ -1,8 +1,11 @@
 package dev.vmexit.cli;
 
+import dev.vmexit.trace.TraceDamage;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
 import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.List;
 
 /** What a reader of any view of a trace should know about the trace. */
 final class TraceNotes {
@@ -10,15 +13,64 @@ final class TraceNotes {
 
   /** Prints a line for records that are missing, and one for a recording that was cut off. */
   static void print(final TraceReader reader, final PrintWriter out) {
+    missing(reader, out);
+    closing(reader, out);
+  }
+
+  /** Prints a line for records that are missing. */
+  static void missing(final TraceReader reader, final PrintWriter out) {
+    final TraceManifest manifest = reader.manifest();
     if (reader.gaps() > 0) {
-      out.println("Missing from this trace: " + reader.gaps() + " records.");
+      out.println(
+          "Missing from this trace: "
+              + reader.gaps()
+              + " records"
+              + (manifest.dropped() > 0
+                  ? "; " + manifest.dropped() + " were dropped by --on-full drop."
+                  : "."));
     }
+  }
+
+  /** Prints a line for a recording that was cut off. */
+  static void closing(final TraceReader reader, final PrintWriter out) {
     final TraceManifest manifest = reader.manifest();
     if (!manifest.complete()) {
       out.println(
           "This recording was not closed"
               + (manifest.endReason().isEmpty() ? "" : " (" + manifest.endReason() + ")")
-              + "; it is read up to its last exit.");
+              + (manifest.recovered().isEmpty()
+                  ? "; it is read up to its last exit."
+                  : "; recovered up to its last exit: " + manifest.recovered() + "."));
     }
+  }
+
+  /**
+   * Prints a line for a damaged trace, of which only what is whole was shown.
+   *
+   * @return the exit status
+   */
+  static int damages(final Path folder, final TraceReader reader, final PrintWriter err) {
+    final List<TraceDamage> damages = reader.damages();
+    if (damages.isEmpty()) {
+      return ExitStatus.OK;
+    }
+    err.println("vmexit: " + summary(folder, reader));
+    err.flush();
+    return ExitStatus.ERROR;
+  }
+
+  private static String summary(final Path folder, final TraceReader reader) {
+    final List<TraceDamage> damages = reader.damages();
+    final TraceDamage first = damages.getFirst();
+    return folder
+        + ": damaged in "
+        + (damages.size() == 1 ? "1 place" : damages.size() + " places")
+        + ", "
+        + (reader.gaps() == 0 ? "no record is" : reader.gaps() + " records are")
+        + " missing: "
+        + (first.file().equals(folder) ? "it" : folder.relativize(first.file()))
+        + " "
+        + first.what()
+        + "; see vmexit verify";
   }
 }

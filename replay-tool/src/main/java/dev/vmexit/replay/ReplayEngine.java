@@ -34,6 +34,7 @@ public final class ReplayEngine {
 
   private MmuCheck paging;
   private InjectionCheck injections;
+  private boolean vectorsChecked;
   private long records;
   private long gaps;
   private long lastRetired;
@@ -56,6 +57,7 @@ public final class ReplayEngine {
       skipped.add("programmed vectors: not all of " + VECTOR_KINDS + " were recorded");
     } else {
       vectors = new ProgrammedVectors();
+      vectorsChecked = true;
     }
     injections = new InjectionCheck(findings, vectors);
   }
@@ -112,7 +114,10 @@ public final class ReplayEngine {
       skipped.add("page faults: from record " + nextSequence + " on, after a gap");
     }
     injections = new InjectionCheck(findings, null);
-    skipped.add("programmed vectors: from record " + nextSequence + " on, after a gap");
+    if (vectorsChecked) {
+      vectorsChecked = false;
+      skipped.add("programmed vectors: from record " + nextSequence + " on, after a gap");
+    }
   }
 
   private boolean order(final ExitEvent event) {

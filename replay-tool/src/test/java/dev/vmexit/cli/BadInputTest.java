@@ -438,16 +438,18 @@ final class BadInputTest {
     }
   }
 
+  /** Nothing in the queue's own header is needed to find the batches. */
   @Test
-  void shouldRefuseAFlippedBitInTheQueuesHeader() throws IOException {
+  void shouldReadAllTheSameWhenABitOfTheQueuesHeaderIsFlipped() throws IOException {
     final Path trace = trace();
     final Path queue = queueFile(trace);
     final byte[] good = Files.readAllBytes(queue);
-    for (final int at : new int[] {5, 25, 41, 53, 95, 100}) {
+    final String whole = Tool.run("dump", trace.toString()).out();
+    for (final int at : new int[] {0, 5, 25, 41, 53, 95, 100, 200, 203}) {
       final byte[] bad = good.clone();
       bad[at] ^= 0x20;
       Files.write(queue, bad);
-      refuseTrace(trace, trace + ": damaged, its queue is not as vmexit has written it");
+      assertEquals(whole, Tool.run("dump", trace.toString()).out(), "at " + at);
     }
   }
 }

@@ -108,7 +108,7 @@ final class StopTest {
     assertTrue(
         Tool.run("stat", trace().toString())
             .out()
-            .contains("This recording was not closed; it is read up to its last exit."));
+            .contains("This recording was not closed; recovered up to its last exit: "));
   }
 
   // ---- at a terminal, which util-linux's script makes ----

@@ -8,6 +8,7 @@ import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitRing;
 import dev.vmexit.replay.SyntheticGuest;
 import dev.vmexit.trace.Recorder;
+import dev.vmexit.trace.RecorderOptions;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
@@ -44,7 +45,7 @@ final class TraceCommandsTest {
         Recorder.start(
             folder,
             SyntheticGuest.manifest(),
-            ExitRing.MIN_CAPACITY,
+            RecorderOptions.blocking(ExitRing.MIN_CAPACITY),
             () -> YieldingIdleStrategy.INSTANCE,
             reason -> {})) {
       guest.events().forEach(recorder.sink(0)::write);

@@ -12,6 +12,7 @@ import dev.vmexit.exit.ExitRing;
 import dev.vmexit.mmu.PagingMode;
 import dev.vmexit.mmu.Translation;
 import dev.vmexit.trace.Recorder;
+import dev.vmexit.trace.RecorderOptions;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
 import dev.vmexit.x86.Gpr;
@@ -88,7 +89,7 @@ final class ReplayEngineTest {
         Recorder.start(
             folder,
             SyntheticGuest.manifest(),
-            ExitRing.MIN_CAPACITY,
+            RecorderOptions.blocking(ExitRing.MIN_CAPACITY),
             () -> YieldingIdleStrategy.INSTANCE,
             reason -> {})) {
       guest.events().forEach(recorder.sink(0)::write);

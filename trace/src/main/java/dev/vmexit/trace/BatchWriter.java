@@ -2,22 +2,30 @@ package dev.vmexit.trace;
 
 import dev.vmexit.exit.ExitDecoder;
 import dev.vmexit.exit.ExitEncoder;
+import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitRingWriter;
 import dev.vmexit.exit.sbe.BatchHeaderEncoder;
 import dev.vmexit.exit.sbe.MessageHeaderEncoder;
 import java.nio.ByteOrder;
 import java.util.zip.CRC32C;
 import java.util.zip.Deflater;
-import org.agrona.DirectBuffer;
 import org.agrona.concurrent.UnsafeBuffer;
 
 /**
  * Puts one batch together: headers, then each record after two bytes of its length. The first
- * record of a batch is a full one, so that each batch can be read by itself. Deflating halves a
- * batch for about 1 us a record, on the recorder's thread alone.
+ * record of a batch is a full one, so that each batch can be read by itself; a GAP is a batch of
+ * its own. Deflating halves a batch for about 1 us a record, on the recorder's thread alone.
  */
 final class BatchWriter implements AutoCloseable {
   static final int HEADER = MessageHeaderEncoder.ENCODED_LENGTH + BatchHeaderEncoder.BLOCK_LENGTH;
+
+  /** The checksum is over what comes from here on. */
+  static final int CHECKED =
+      MessageHeaderEncoder.ENCODED_LENGTH
+          + BatchHeaderEncoder.checksumEncodingOffset()
+          + BatchHeaderEncoder.checksumEncodingLength();
+
   static final int ENCODING_NONE = 0;
   static final int ENCODING_DEFLATE = 1;
 
@@ -36,14 +44,19 @@ final class BatchWriter implements AutoCloseable {
   private final BatchHeaderEncoder header = new BatchHeaderEncoder();
   private final CRC32C checksum = new CRC32C();
   private final Deflater deflater = new Deflater(Deflater.BEST_SPEED, true);
+  private final ExitDecoder decoder = new ExitDecoder();
+  private final ExitEvent first = new ExitEvent();
   private final int ring;
+  private final long trace;
   private byte[] bytes = plain;
+  private long firstSequence;
   private long nextSequence;
   private int count;
   private int length = HEADER;
 
-  BatchWriter(final int ring) {
+  BatchWriter(final int ring, final long trace) {
     this.ring = ring;
+    this.trace = trace;
   }
 
   int count() {
@@ -52,10 +65,10 @@ final class BatchWriter implements AutoCloseable {
 
   /** Whether it is long enough to end before a full record. */
   boolean isEnough() {
-    return length >= ENOUGH;
+    return length >= ENOUGH || (count > 0 && first.kind == ExitKind.GAP);
   }
 
-  /** Records in finished batches. */
+  /** The number of the record that comes next. */
   long nextSequence() {
     return nextSequence;
   }
@@ -65,15 +78,19 @@ final class BatchWriter implements AutoCloseable {
     return bytes;
   }
 
-  void add(final DirectBuffer from, final int offset, final int recordLength) {
-    if (ExitDecoder.sequenceLow(from, offset) != (nextSequence + count & 0xFFFF_FFFFL)) {
-      throw new IllegalStateException(
-          "ring " + ring + ": record is not number " + (nextSequence + count));
+  void add(final UnsafeBuffer from, final int offset, final int recordLength) {
+    if (ExitDecoder.sequenceLow(from, offset) != (nextSequence & 0xFFFF_FFFFL)) {
+      throw new IllegalStateException("ring " + ring + ": record is not number " + nextSequence);
+    }
+    if (count == 0) {
+      decoder.reset();
+      decoder.decode(from.addressOffset() + offset, recordLength, first);
     }
     buffer.putShort(length, (short) recordLength, ByteOrder.LITTLE_ENDIAN);
     buffer.putBytes(length + Short.BYTES, from, offset, recordLength);
     length += Short.BYTES + recordLength;
     count++;
+    nextSequence += first.kind == ExitKind.GAP ? first.value : 1;
   }
 
   /**
@@ -97,24 +114,28 @@ final class BatchWriter implements AutoCloseable {
         bytes = packed;
       }
     }
-    checksum.reset();
-    checksum.update(bytes, HEADER, end - HEADER);
     headerBuffer.wrap(bytes);
     header
         .wrapAndApplyHeader(headerBuffer, 0, messageHeader)
-        .firstSequence(nextSequence)
+        .ring(ring)
+        .encoding(encoding)
+        .trace(trace)
+        .firstSequence(firstSequence)
+        .nextSequence(nextSequence)
+        .firstRetired(first.retired)
+        .firstTime(first.hostTime)
         .count(count)
         .length(length - HEADER)
-        .storedLength(end - HEADER)
-        .checksum(checksum.getValue())
-        .ring(ring)
-        .encoding(encoding);
+        .storedLength(end - HEADER);
+    checksum.reset();
+    checksum.update(bytes, CHECKED, end - CHECKED);
+    header.checksum(checksum.getValue());
     return end;
   }
 
   /** Starts the next batch. */
   void next() {
-    nextSequence += count;
+    firstSequence = nextSequence;
     count = 0;
     length = HEADER;
   }

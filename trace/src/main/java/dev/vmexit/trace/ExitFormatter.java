@@ -87,7 +87,11 @@ public final class ExitFormatter {
         out.append(" length ").append(event.value);
       }
       case SHUTDOWN -> out.append(shutdown(event.detail));
-      case GAP -> out.append(event.value).append(" records lost from ").append(event.address);
+      case GAP ->
+          out.append(event.value)
+              .append(" records missing from ")
+              .append(event.address)
+              .append(gap(event.detail));
       case IRQ_WINDOW, DEBUG, KICK -> {}
     }
   }
@@ -147,6 +151,14 @@ public final class ExitFormatter {
       case ExitEvent.PF_NO_SLOT -> "no-slot";
       case ExitEvent.PF_READ_ONLY -> "read-only";
       default -> "outcome " + detail;
+    };
+  }
+
+  private static String gap(final int detail) {
+    return switch (detail) {
+      case ExitEvent.GAP_DROPPED -> ", dropped";
+      case ExitEvent.GAP_DAMAGED -> ", damaged";
+      default -> "";
     };
   }
 

@@ -32,6 +32,7 @@ public final class Recorder implements AutoCloseable {
 
   private final Path folder;
   private final TraceManifest manifest;
+  private final RecordingLock lock;
   private final QueueWriter queue;
   private final List<Source> sources = new ArrayList<>();
   private final IdleStrategy idle;
@@ -45,26 +46,30 @@ public final class Recorder implements AutoCloseable {
 
   private Recorder(
       final Path folder,
-      final TraceManifest manifest,
-      final int ringCapacity,
+      final TraceManifest described,
+      final RecorderOptions options,
       final Supplier<IdleStrategy> writerIdle,
       final IdleStrategy idle,
       final Consumer<String> onFailure)
       throws IOException {
     this.folder = folder;
-    this.manifest = manifest;
+    manifest = described.ended(false, "", -1, 0, "").identified(identity(folder, described));
     this.idle = idle;
     this.onFailure = onFailure;
     boolean started = false;
+    lock = RecordingLock.take(folder);
     try {
       for (int vcpu = 0; vcpu < manifest.vcpus(); vcpu++) {
         sources.add(
             new Source(
-                ExitRingWriter.create(
-                    TraceFolder.ring(folder, vcpu),
-                    ringCapacity,
-                    vcpu,
+                new ExitRingWriter(
+                    ExitRing.create(
+                        TraceFolder.ring(folder, vcpu),
+                        options.ringCapacity(),
+                        vcpu,
+                        manifest.trace()),
                     manifest.kinds(),
+                    options.onFull(),
                     writerIdle.get())));
       }
       manifest.store(TraceFolder.manifest(folder));
@@ -73,6 +78,7 @@ public final class Recorder implements AutoCloseable {
     } finally {
       if (!started) {
         sources.forEach(source -> source.ring.close());
+        lock.close();
       }
     }
     thread = new Thread(this::run, "recorder");
@@ -80,10 +86,24 @@ public final class Recorder implements AutoCloseable {
   }
 
   /**
+   * Makes the trace folder and starts recording with rings that block.
+   *
+   * @param ringCapacity bytes of each vCPU's ring, a power of two
+   */
+  public static Recorder start(
+      final Path folder,
+      final TraceManifest manifest,
+      final int ringCapacity,
+      final Supplier<IdleStrategy> writerIdle,
+      final Consumer<String> onFailure) {
+    return start(folder, manifest, RecorderOptions.blocking(ringCapacity), writerIdle, onFailure);
+  }
+
+  /**
    * Makes the trace folder and starts recording.
    *
    * @param folder new, or empty
-   * @param ringCapacity bytes of each vCPU's ring, a power of two
+   * @param options how it is recorded
    * @param writerIdle how a vCPU waits when its ring is full
    * @param onFailure called at most once, on the recorder's thread
    * @throws TraceException if the folder is in use or cannot be written
@@ -91,7 +111,7 @@ public final class Recorder implements AutoCloseable {
   public static Recorder start(
       final Path folder,
       final TraceManifest manifest,
-      final int ringCapacity,
+      final RecorderOptions options,
       final Supplier<IdleStrategy> writerIdle,
       final Consumer<String> onFailure) {
     final boolean made = TraceFolder.create(folder);
@@ -100,7 +120,7 @@ public final class Recorder implements AutoCloseable {
           new Recorder(
               folder,
               manifest,
-              ringCapacity,
+              options,
               writerIdle,
               // Sleeps up to 1 ms, in which a vCPU fills a small part of its ring: the recorder
               // must not take the core that the vCPU, or its translator, could use.
@@ -110,12 +130,30 @@ public final class Recorder implements AutoCloseable {
       recorder.madeFolder = made;
       recorder.thread.start();
       return recorder;
-    } catch (final IOException | InternalError | RuntimeException e) {
+    } catch (final IOException | InternalError | LinkageError | RuntimeException e) {
+      // LinkageError: the queue's classes do not come up in a process that is ending.
       if (!(e instanceof FileAlreadyExistsException)) { // then it is another's recording
         TraceFolder.clear(folder, made);
       }
       throw new TraceException(folder + ": recording cannot start: " + describe(e), e);
     }
+  }
+
+  /** Two traces of one place and moment are still of two processes. */
+  private static long identity(final Path folder, final TraceManifest manifest) {
+    final String text =
+        folder.toAbsolutePath()
+            + " "
+            + manifest.startTime()
+            + " "
+            + ProcessHandle.current().pid()
+            + " "
+            + manifest.commandLine();
+    long hash = 0xCBF2_9CE4_8422_2325L; // FNV-1a
+    for (int i = 0; i < text.length(); i++) {
+      hash = (hash ^ text.charAt(i)) * 0x100_0000_01B3L;
+    }
+    return hash;
   }
 
   /** Where a vCPU's thread writes. */
@@ -163,6 +201,7 @@ public final class Recorder implements AutoCloseable {
         failure = describe(e);
       }
     }
+    lock.close();
     if (interrupted) {
       Thread.currentThread().interrupt();
     }
@@ -184,29 +223,37 @@ public final class Recorder implements AutoCloseable {
 
   private void end() throws IOException {
     long records = 0;
+    long dropped = 0;
     for (final Source source : sources) {
-      records += source.batch.nextSequence();
+      // Not what the queue has: the last records may have been dropped.
+      records += source.writer.sequence();
+      dropped += source.writer.dropped();
     }
+    final Path memoryFile = TraceFolder.memory(folder);
+    final String memory = Files.exists(memoryFile) ? TraceCheck.checksum(memoryFile) : "";
     if (failure == null) {
-      manifest.ended(true, endReason, records).store(TraceFolder.manifest(folder));
+      manifest.ended(true, endReason, records, dropped, memory).store(TraceFolder.manifest(folder));
       for (int vcpu = 0; vcpu < sources.size(); vcpu++) {
         Files.deleteIfExists(TraceFolder.ring(folder, vcpu));
       }
     } else {
-      manifest.ended(false, "recording failed: " + failure, -1).store(TraceFolder.manifest(folder));
+      manifest
+          .ended(false, "recording failed: " + failure, -1, dropped, memory)
+          .store(TraceFolder.manifest(folder));
     }
   }
 
   private void run() {
     try {
       move();
-    } catch (final IOException | InternalError | RuntimeException e) {
-      // InternalError: a SIGBUS of the queue's mapping, as on a full disk or a vanished one.
+    } catch (final Throwable e) {
+      // Whatever it was, the guest must not go on unrecorded. InternalError is a SIGBUS of the
+      // queue's mapping, as on a full disk or a vanished one.
       fail(describe(e));
     }
     try {
       queue.close();
-    } catch (final IOException | InternalError | RuntimeException e) {
+    } catch (final Throwable e) {
       if (failure == null) {
         fail(describe(e));
       }
@@ -261,7 +308,7 @@ public final class Recorder implements AutoCloseable {
       this.writer = writer;
       ring = writer.file();
       reader = ExitRingReader.live(ring);
-      batch = new BatchWriter(ring.number());
+      batch = new BatchWriter(ring.number(), manifest.trace());
     }
 
     int drain() throws IOException {
@@ -274,7 +321,8 @@ public final class Recorder implements AutoCloseable {
 
     @Override
     public boolean onRecord(final UnsafeBuffer buffer, final int offset, final int length) {
-      if (batch.isEnough() && ExitDecoder.isFull(buffer, offset)) {
+      if ((batch.isEnough() || ExitDecoder.isGap(buffer, offset))
+          && ExitDecoder.isFull(buffer, offset)) {
         try {
           flush();
         } catch (final IOException e) {

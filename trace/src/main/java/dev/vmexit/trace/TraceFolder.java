@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Comparator;
+import java.util.List;
 import java.util.stream.Stream;
 
 /**
@@ -19,6 +20,7 @@ import java.util.stream.Stream;
  *   ring-N.dat            exit ring of vCPU N; gone once everything of it is in the queue
  *   memory.bin.gz         guest memory as it was before the first instruction
  *   vcpu-N.state          registers of vCPU N then: StateLayout's block up to its TLB
+ *   recording.lock        locked by the recorder as long as it lives
  * </pre>
  */
 public final class TraceFolder {
@@ -34,9 +36,31 @@ public final class TraceFolder {
     return folder.resolve("queue");
   }
 
+  /**
+   * The queue's files, oldest first.
+   *
+   * @throws TraceException if the folder is missing
+   */
+  static List<Path> queueFiles(final Path folder) {
+    final Path queue = queue(folder);
+    if (!Files.isDirectory(queue)) {
+      throw new TraceException(folder + ": truncated, no " + queue.getFileName());
+    }
+    try (Stream<Path> files = Files.list(queue)) {
+      return files.filter(file -> file.toString().endsWith(".cq4")).sorted().toList();
+    } catch (final IOException e) {
+      throw new TraceException(folder + ": cannot be read: " + why(e), e);
+    }
+  }
+
   /** The ring of a vCPU. */
   public static Path ring(final Path folder, final int vcpu) {
     return folder.resolve("ring-" + vcpu + ".dat");
+  }
+
+  /** What the recorder holds a lock on. */
+  static Path lock(final Path folder) {
+    return folder.resolve("recording.lock");
   }
 
   /** A vCPU's initial registers. */

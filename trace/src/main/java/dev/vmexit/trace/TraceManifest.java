@@ -3,7 +3,7 @@ package dev.vmexit.trace;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.sbe.ExitRecordDecoder;
 import java.io.IOException;
-import java.io.Reader;
+import java.io.StringReader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -14,8 +14,10 @@ import java.time.format.DateTimeParseException;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Properties;
 import java.util.Set;
+import java.util.zip.CRC32C;
 
 /**
  * What a trace is of: {@code manifest.properties}.
@@ -36,7 +38,11 @@ import java.util.Set;
  * @param kinds that were recorded
  * @param complete whether the recording was closed in order
  * @param endReason why it ended; empty where nobody was left to say it
- * @param records in the trace; -1 while not complete
+ * @param records numbers given to records, those that were dropped too; -1 while nobody knows
+ * @param trace identity, which each batch and each ring carries too
+ * @param dropped records that were given up, as the ring was full
+ * @param memoryChecksum CRC-32C of the initial memory's file; empty while nobody knows
+ * @param recovered how the trace was completed after its process was killed; empty where it was not
  */
 public record TraceManifest(
     int schemaVersion,
@@ -55,10 +61,19 @@ public record TraceManifest(
     Set<ExitKind> kinds,
     boolean complete,
     String endReason,
-    long records) {
+    long records,
+    long trace,
+    long dropped,
+    String memoryChecksum,
+    String recovered) {
 
   /** Schema that this vmexit writes. */
   public static final int SCHEMA_VERSION = ExitRecordDecoder.SCHEMA_VERSION;
+
+  private static final String CHECKSUM = "checksum=";
+
+  /** No manifest is longer, in bytes. */
+  private static final long MAX_BYTES = 1 << 20;
 
   /**
    * Guest-physical memory.
@@ -106,12 +121,41 @@ public record TraceManifest(
         kinds,
         false,
         "",
-        -1);
+        -1,
+        0,
+        0,
+        "",
+        "");
+  }
+
+  /** The same with an identity. */
+  TraceManifest identified(final long identity) {
+    return with(complete, endReason, records, identity, dropped, memoryChecksum, recovered);
   }
 
   /** The same with an end. */
   public TraceManifest ended(
-      final boolean nowComplete, final String reason, final long recordCount) {
+      final boolean nowComplete,
+      final String reason,
+      final long count,
+      final long droppedCount,
+      final String checksum) {
+    return with(nowComplete, reason, count, trace, droppedCount, checksum, recovered);
+  }
+
+  /** The same after a recovery. */
+  TraceManifest recovered(final long count, final String how) {
+    return with(complete, endReason, count, trace, dropped, memoryChecksum, how);
+  }
+
+  private TraceManifest with(
+      final boolean nowComplete,
+      final String reason,
+      final long count,
+      final long identity,
+      final long droppedCount,
+      final String checksum,
+      final String how) {
     return new TraceManifest(
         schemaVersion,
         vmexitVersion,
@@ -129,7 +173,11 @@ public record TraceManifest(
         kinds,
         nowComplete,
         reason,
-        recordCount);
+        count,
+        identity,
+        droppedCount,
+        checksum,
+        how);
   }
 
   /** Writes the file; it is never seen half-written. */
@@ -169,7 +217,13 @@ public record TraceManifest(
     line(text, "complete", Boolean.toString(complete));
     line(text, "end.reason", endReason);
     line(text, "records", Long.toString(records));
-    final Path temporary = file.resolveSibling(file.getFileName() + ".new");
+    line(text, "trace", Long.toHexString(trace));
+    line(text, "dropped", Long.toString(dropped));
+    line(text, "memory.checksum", memoryChecksum);
+    line(text, "recovered", recovered);
+    final String sum = checksum(text);
+    text.append(CHECKSUM).append(sum).append('\n');
+    final Path temporary = Files.createTempFile(file.getParent(), "manifest", ".new");
     try {
       Files.writeString(temporary, text, StandardCharsets.UTF_8);
       Files.move(
@@ -177,6 +231,12 @@ public record TraceManifest(
     } finally {
       Files.deleteIfExists(temporary); // a full disk: the file stays as it was
     }
+  }
+
+  private static String checksum(final CharSequence text) {
+    final CRC32C crc = new CRC32C();
+    crc.update(text.toString().getBytes(StandardCharsets.UTF_8));
+    return String.format(Locale.ROOT, "%08x", crc.getValue());
   }
 
   private static void line(final StringBuilder text, final String key, final String value) {
@@ -201,8 +261,13 @@ public record TraceManifest(
    */
   static TraceManifest load(final Path file) {
     final Properties properties = new Properties();
-    try (Reader reader = Files.newBufferedReader(file, StandardCharsets.UTF_8)) {
-      properties.load(reader);
+    final String content;
+    try {
+      if (Files.size(file) > MAX_BYTES) {
+        throw new TraceException(file + ": not a manifest, it has " + Files.size(file) + " bytes");
+      }
+      content = Files.readString(file, StandardCharsets.UTF_8);
+      properties.load(new StringReader(content));
     } catch (final NoSuchFileException e) {
       throw new TraceException(
           file.getParent() + ": not a trace (no " + file.getFileName() + ")", e);
@@ -225,24 +290,35 @@ public record TraceManifest(
     for (int i = 0; i < count; i++) {
       slots.add(keys.slot("memory.slot." + i));
     }
-    return new TraceManifest(
-        version,
-        keys.text("vmexit.version"),
-        keys.text("jdk"),
-        keys.text("guest"),
-        keys.text("command.line"),
-        slots,
-        (int) keys.number("vcpus", 1, 255),
-        keys.text("backend"),
-        keys.text("mmu"),
-        keys.text("cpu.model"),
-        keys.text("clock"),
-        keys.text("clock.source"),
-        keys.time("start.time"),
-        keys.kinds("kinds"),
-        Boolean.parseBoolean(keys.text("complete")),
-        keys.text("end.reason"),
-        keys.number("records", -1, Long.MAX_VALUE));
+    final TraceManifest manifest =
+        new TraceManifest(
+            version,
+            keys.text("vmexit.version"),
+            keys.text("jdk"),
+            keys.text("guest"),
+            keys.text("command.line"),
+            slots,
+            (int) keys.number("vcpus", 1, 255),
+            keys.text("backend"),
+            keys.text("mmu"),
+            keys.text("cpu.model"),
+            keys.text("clock"),
+            keys.text("clock.source"),
+            keys.time("start.time"),
+            keys.kinds("kinds"),
+            Boolean.parseBoolean(keys.text("complete")),
+            keys.text("end.reason"),
+            keys.number("records", -1, Long.MAX_VALUE),
+            keys.word("trace"),
+            keys.number("dropped", 0, Long.MAX_VALUE),
+            keys.text("memory.checksum"),
+            keys.text("recovered"));
+    final int end = content.lastIndexOf(CHECKSUM);
+    if (end < 0
+        || !content.substring(end).equals(CHECKSUM + checksum(content.substring(0, end)) + '\n')) {
+      throw new TraceException(file + ": damaged, its checksum is wrong");
+    }
+    return manifest;
   }
 
   /** Typed access to the file's keys, each of which must be there. */
@@ -266,6 +342,15 @@ public record TraceManifest(
         throw wrong(key, value, e);
       }
       throw wrong(key, value, null);
+    }
+
+    long word(final String key) {
+      final String value = text(key);
+      try {
+        return Long.parseUnsignedLong(value, 16);
+      } catch (final NumberFormatException e) {
+        throw wrong(key, value, e);
+      }
     }
 
     MemorySlot slot(final String key) {

@@ -4,43 +4,32 @@ import dev.vmexit.exit.ExitDecoder;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitRing;
-import dev.vmexit.exit.ExitRingReader;
-import dev.vmexit.exit.sbe.BatchHeaderDecoder;
-import dev.vmexit.exit.sbe.MessageHeaderDecoder;
+import dev.vmexit.exit.ExitRingRemains;
 import dev.vmexit.memory.HostMemory;
 import java.io.IOException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.zip.CRC32C;
-import java.util.zip.DataFormatException;
-import java.util.zip.Inflater;
-import net.openhft.chronicle.bytes.Bytes;
-import net.openhft.chronicle.queue.ExcerptTailer;
-import net.openhft.chronicle.queue.impl.single.SingleChronicleQueue;
-import net.openhft.chronicle.wire.DocumentContext;
-import org.agrona.concurrent.UnsafeBuffer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 
 /**
  * Reads a trace from its first record to its last: the queue, and then what a killed process left
- * in the rings. Touches nothing in the folder. Not thread-safe.
+ * in the rings. Not thread-safe.
  *
- * <p>Where records are missing the reader delivers one of kind {@link ExitKind#GAP} in their place.
+ * <p>Where records are missing the reader delivers one of kind {@link ExitKind#GAP} in their place
+ * and goes on behind them; {@link #damages} says why.
  */
 public final class TraceReader implements AutoCloseable {
   private final Path folder;
   private final TraceManifest manifest;
-  private final SingleChronicleQueue queue;
-  private final ExcerptTailer tailer;
-  private final byte[] bytes = new byte[BatchWriter.MAX_LENGTH];
-  private final UnsafeBuffer header = new UnsafeBuffer(bytes);
-  private final MessageHeaderDecoder messageHeader = new MessageHeaderDecoder();
-  private final BatchHeaderDecoder batchHeader = new BatchHeaderDecoder();
-  private final CRC32C checksum = new CRC32C();
-  private final Inflater inflater = new Inflater(true);
-  private final byte[] plain = new byte[BatchWriter.MAX_LENGTH];
+  private final List<Path> files;
+  private final BatchReader batchReader = new BatchReader();
   private final ExitDecoder[] decoders;
   private final long[] expected;
+  private final List<TraceDamage> damages = new ArrayList<>();
+  private final List<TraceDamage> pending = new ArrayList<>();
 
   // The batch in work. Freed by close(); the bounds are those of BatchWriter.MAX_LENGTH.
   private final long batch = HostMemory.allocate(BatchWriter.MAX_LENGTH + Long.BYTES);
@@ -50,18 +39,26 @@ public final class TraceReader implements AutoCloseable {
   private int offset;
   private int length;
 
+  private int nextFile;
+  private QueueFile file;
   private boolean queueDone;
+  private long queued;
   private int nextRing;
   private ExitRing ring;
-  private ExitRingReader ringReader;
-  private ExitEvent target;
+  private Path ringFile;
+  private ExitRingRemains remains;
+  private long ringSequence;
 
+  private TracePoint start = TracePoint.START;
+  private boolean seeking;
   private ExitEvent afterGap;
+  private long lastRetired;
+  private long lastTime;
   private long records;
   private long gaps;
   private boolean closed;
 
-  private TraceReader(final Path folder, final TraceManifest manifest) {
+  TraceReader(final Path folder, final TraceManifest manifest) {
     this.folder = folder;
     this.manifest = manifest;
     decoders = new ExitDecoder[manifest.vcpus()];
@@ -69,26 +66,21 @@ public final class TraceReader implements AutoCloseable {
     for (int i = 0; i < decoders.length; i++) {
       decoders[i] = new ExitDecoder();
     }
-    final Path queueFolder = TraceFolder.queue(folder);
-    if (!Files.isDirectory(queueFolder)) {
-      throw new TraceException(folder + ": truncated, no " + queueFolder.getFileName());
-    }
-    try {
-      queue = TraceQueue.read(queueFolder);
-      tailer = queue.createTailer().toStart();
-    } catch (final Exception | InternalError e) {
-      // Exception: the queue throws checked ones that it does not declare.
-      throw new TraceException(folder + ": damaged, its queue " + why(e), e);
-    }
+    files = TraceFolder.queueFiles(folder);
   }
 
   /**
-   * Opens a trace, finished or not.
+   * Opens a trace, finished or not. Of a trace whose process died the first reader completes the
+   * manifest; else nothing in the folder is touched.
    *
-   * @throws TraceException if it is no trace, of a newer schema, or damaged
+   * @throws TraceException if it is no trace, of a newer schema, or has no queue
    */
   public static TraceReader open(final Path folder) {
-    return new TraceReader(folder, TraceFolder.load(folder));
+    TraceManifest manifest = TraceFolder.load(folder);
+    if (!manifest.complete() && manifest.recovered().isEmpty() && !RecordingLock.isTaken(folder)) {
+      manifest = TraceRecovery.complete(folder, manifest);
+    }
+    return new TraceReader(folder, manifest);
   }
 
   /** What the trace is of. */
@@ -106,48 +98,178 @@ public final class TraceReader implements AutoCloseable {
     return gaps;
   }
 
+  /** What could not be read so far. */
+  public List<TraceDamage> damages() {
+    return List.copyOf(damages);
+  }
+
+  /**
+   * Goes to a place, in a time that grows with the logarithm of the trace's length.
+   *
+   * @param point the next record delivered is the first one at or behind it
+   */
+  public void seek(final TracePoint point) {
+    try {
+      closeFiles();
+      nextFile = 0;
+      queueDone = false;
+      nextRing = 0;
+      batchLeft = 0;
+      afterGap = null;
+      pending.clear();
+      Arrays.fill(expected, 0);
+      start = point;
+      // The batches of several vCPUs are not in one order: then all are read.
+      seeking = decoders.length == 1 && seekFile(point);
+    } catch (final IOException | InternalError e) {
+      throw new TraceException(folder + ": cannot be read: " + why(e), e);
+    }
+  }
+
+  private boolean seekFile(final TracePoint point) throws IOException {
+    final QueueFile.BatchKey key =
+        switch (point.unit()) {
+          case SEQUENCE -> BatchReader::firstSequence;
+          case RETIRED -> BatchReader::firstRetired;
+          case TIME -> BatchReader::firstTime;
+        };
+    // Records with the same key may stand in the batch before.
+    final long value = point.unit() == TracePoint.Unit.SEQUENCE ? point.value() : point.value() - 1;
+    for (int i = files.size() - 1; i >= 0; i--) {
+      final QueueFile candidate = new QueueFile(files.get(i), manifest.trace());
+      final boolean found = candidate.seek(key, value, batchReader);
+      if (found || i == 0) {
+        file = candidate;
+        nextFile = i + 1;
+        return found;
+      }
+      candidate.close();
+    }
+    return false;
+  }
+
   /**
    * Reads the next record.
    *
    * @return false at the end
-   * @throws TraceException if the trace is damaged here, or ends before its last record
+   * @throws TraceException if a file cannot be read at all
    */
   public boolean next(final ExitEvent event) {
+    while (deliver(event)) {
+      if (start.isReached(event)) {
+        start = TracePoint.START;
+        if (event.kind == ExitKind.GAP) {
+          gaps += event.value;
+        } else {
+          records++;
+        }
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private boolean deliver(final ExitEvent event) {
     if (afterGap != null) {
-      copy(afterGap, event);
+      ExitEvents.copy(afterGap, event);
       afterGap = null;
-      records++;
       return true;
     }
     final int from = read(event);
     if (from < 0) {
-      if (manifest.complete() && records + gaps < manifest.records()) {
-        throw new TraceException(
-            folder + ": truncated, it has " + records + " of " + manifest.records() + " records");
-      }
-      return false;
+      return end(event);
     }
-    final long missing = event.sequence - expected[from];
-    if (missing < 0) {
-      throw new TraceException(
-          folder + ": record " + event.sequence + " comes after " + (expected[from] - 1));
-    }
-    expected[from] = event.sequence + 1;
-    if (missing > 0) {
-      gaps += missing;
+    if (event.sequence > expected[from]) {
       afterGap = new ExitEvent();
-      copy(event, afterGap);
-      event.clearPayload();
-      event.kind = ExitKind.GAP;
-      event.address = event.sequence - missing;
-      event.value = missing;
-      event.sequence = event.address;
-      event.guestTime = 0;
-      event.handlerTime = 0;
+      ExitEvents.copy(event, afterGap);
+      gap(event, expected[from], event.sequence, ExitEvent.GAP_DAMAGED);
+    }
+    lastRetired = event.retired;
+    lastTime = event.hostTime;
+    settle(afterGap == null ? event.sequence : afterGap.sequence);
+    final ExitEvent last = afterGap == null ? event : afterGap;
+    expected[from] = last.sequence + (last.kind == ExitKind.GAP ? last.value : 1);
+    return true;
+  }
+
+  /** Behind the last record there may be some that are known to have been there. */
+  private boolean end(final ExitEvent event) {
+    final long missing = manifest.records() < 0 ? 0 : manifest.records() - sum(expected);
+    if (missing > 0) {
+      final boolean dropped = manifest.dropped() > 0 && damages.isEmpty() && pending.isEmpty();
+      if (!dropped && pending.isEmpty()) {
+        pending.add(new TraceDamage(folder, 0, 0, expected[0], -1, "is truncated"));
+      }
+      settle(expected[0] + missing);
+      event.retired = lastRetired;
+      event.hostTime = lastTime;
+      gap(
+          event,
+          expected[0],
+          expected[0] + missing,
+          dropped ? ExitEvent.GAP_DROPPED : ExitEvent.GAP_DAMAGED);
+      expected[0] += missing;
       return true;
     }
-    records++;
-    return true;
+    settle(manifest.records() < 0 ? -1 : expected[0]);
+    return false;
+  }
+
+  private static long sum(final long[] counts) {
+    long sum = 0;
+    for (final long count : counts) {
+      sum += count;
+    }
+    return sum;
+  }
+
+  /**
+   * Reads on to the end.
+   *
+   * @return what numbers reach to, in the queue alone and with the rings
+   */
+  long[] count() {
+    seek(TracePoint.END);
+    final ExitEvent event = new ExitEvent();
+    // No record is at the end or behind it: the first call reads all.
+    if (next(event)) {
+      throw new IllegalStateException("record " + event.sequence + " is behind the end");
+    }
+    return new long[] {queued, sum(expected)};
+  }
+
+  /** Turns an event into a gap; of what it was its time remains. */
+  private static void gap(final ExitEvent event, final long first, final long next, final int why) {
+    final ExitEvent gap = new ExitEvent();
+    gap.retired = event.retired;
+    gap.hostTime = event.hostTime;
+    gap.vcpu = event.vcpu;
+    gap.kind = ExitKind.GAP;
+    gap.sequence = first;
+    gap.address = first;
+    gap.value = next - first;
+    gap.detail = why;
+    ExitEvents.copy(gap, event);
+  }
+
+  private void damaged(
+      final Path where, final long from, final long to, final int ofRing, final String what) {
+    pending.add(new TraceDamage(where, from, to, expected[ofRing], -1, what));
+  }
+
+  /** Now it is known up to where records are missing. */
+  private void settle(final long next) {
+    for (final TraceDamage damage : pending) {
+      damages.add(
+          new TraceDamage(
+              damage.file(),
+              damage.fromOffset(),
+              damage.toOffset(),
+              damage.firstSequence(),
+              next < 0 ? -1 : Math.max(next, damage.firstSequence()),
+              damage.what()));
+    }
+    pending.clear();
   }
 
   /** Reads one record from where one is left; returns its ring, or -1 at the end. */
@@ -155,184 +277,197 @@ public final class TraceReader implements AutoCloseable {
     try {
       while (!queueDone) {
         if (batchLeft > 0) {
-          record(event);
-          return batchRing;
+          if (record(event)) {
+            return batchRing;
+          }
+          continue;
         }
-        queueDone = !nextBatch();
+        if (!nextBatch()) {
+          queueDone = true;
+          queued = sum(expected);
+        }
       }
       return leftBehind(event);
-    } catch (final Exception | InternalError e) {
-      final long last = expected[batchRing] - 1;
-      throw new TraceException(
-          folder
-              + ": damaged "
-              + (last < 0 ? "at its start: " : "after record " + last + ": ")
-              + why(e),
-          e);
+    } catch (final IOException | InternalError e) {
+      throw new TraceException(folder + ": cannot be read: " + why(e), e);
     }
   }
 
-  /** What is wrong, without what only the queue's authors could read. */
+  /** What is wrong, without what only a programmer could read. */
   private static String why(final Throwable e) {
     return switch (e) {
-      case InternalError fault -> "is cut short"; // the mapping reaches over the file's end
-      case IllegalStateException own -> own.getMessage();
+      case InternalError fault -> "a file became shorter meanwhile";
       case FileSystemException host -> host.getFile() + ": " + host.getReason();
-      case IOException file when file.getClass() == IOException.class -> file.getMessage();
-      default -> "is not as vmexit has written it";
+      default -> e.getMessage();
     };
   }
 
-  private void record(final ExitEvent event) {
-    if (offset + Short.BYTES > length) {
-      throw new IllegalStateException("batch is shorter than its records");
-    }
-    final int recordLength = HostMemory.getShort(batch + offset);
-    offset += Short.BYTES;
-    if (recordLength > length - offset) {
-      throw new IllegalStateException("record length=" + recordLength);
-    }
-    decoders[batchRing].decode(batch + offset, recordLength, event);
-    if (event.sequence != batchSequence) {
-      throw new IllegalStateException(
-          "record says number " + event.sequence + " at place " + batchSequence);
-    }
-    offset += recordLength;
-    batchSequence++;
-    batchLeft--;
-  }
-
-  private boolean nextBatch() {
-    final DocumentContext next;
+  private boolean record(final ExitEvent event) {
     try {
-      next = tailer.readingDocument();
-    } catch (final InternalError e) {
-      // The file ends here, or its disk was full and has no page for what a writer had mapped.
+      if (offset + Short.BYTES > length) {
+        throw new IllegalStateException("batch is shorter than its records");
+      }
+      final int recordLength = HostMemory.getShort(batch + offset);
+      offset += Short.BYTES;
+      if (recordLength > length - offset) {
+        throw new IllegalStateException("record length=" + recordLength);
+      }
+      decoders[batchRing].decode(batch + offset, recordLength, event);
+      if (event.sequence != batchSequence) {
+        throw new IllegalStateException(
+            "record says number " + event.sequence + " at place " + batchSequence);
+      }
+      if (event.kind == ExitKind.GAP && (event.value <= 0 || event.sequence + event.value < 0)) {
+        throw new IllegalStateException("gap of " + event.value);
+      }
+      offset += recordLength;
+      batchSequence += event.kind == ExitKind.GAP ? event.value : 1;
+      batchLeft--;
+      return true;
+    } catch (final IllegalStateException e) {
+      batchLeft = 0;
+      final long at = file.batchOffset();
+      damaged(file.file(), at, at, batchRing, "has a batch that is wrong: " + e.getMessage());
       return false;
     }
-    try (DocumentContext document = next) {
-      if (!document.isPresent()) {
-        return false;
-      }
-      final Bytes<?> from = document.wire().bytes();
-      final long size = from.readRemaining();
-      if (size < BatchWriter.HEADER || size > bytes.length) {
-        throw new IllegalStateException("batch length=" + size);
-      }
-      from.read(bytes, 0, (int) size);
-      messageHeader.wrap(header, 0);
-      if (messageHeader.schemaId() != BatchHeaderDecoder.SCHEMA_ID
-          || messageHeader.templateId() != BatchHeaderDecoder.TEMPLATE_ID
-          || messageHeader.blockLength() != BatchHeaderDecoder.BLOCK_LENGTH) {
-        throw new IllegalStateException("batch header of another kind");
-      }
-      batchHeader.wrapAndApplyHeader(header, 0, messageHeader);
-      final long stored = batchHeader.storedLength();
-      if (stored != size - BatchWriter.HEADER
-          || batchHeader.length() > BatchWriter.MAX_LENGTH - BatchWriter.HEADER) {
-        throw new IllegalStateException(
-            "batch length="
-                + batchHeader.length()
-                + ", stored length="
-                + stored
-                + " in an excerpt of "
-                + size);
-      }
-      length = (int) batchHeader.length();
-      if (batchHeader.ring() >= decoders.length) {
-        throw new IllegalStateException("ring=" + batchHeader.ring());
-      }
-      checksum.reset();
-      checksum.update(bytes, BatchWriter.HEADER, (int) stored);
-      if (checksum.getValue() != batchHeader.checksum()) {
-        throw new IllegalStateException("checksum of a batch is wrong");
-      }
-    }
-    unpack();
-    batchRing = batchHeader.ring();
-    batchSequence = batchHeader.firstSequence();
-    batchLeft = (int) batchHeader.count();
-    offset = 0;
-    decoders[batchRing].reset();
-    return true;
   }
 
-  private void unpack() {
-    switch (batchHeader.encoding()) {
-      case BatchWriter.ENCODING_NONE -> {
-        if (length != batchHeader.storedLength()) {
-          throw new IllegalStateException("batch length=" + length);
+  private boolean nextBatch() throws IOException {
+    while (true) {
+      if (file == null) {
+        if (nextFile >= files.size()) {
+          return false;
         }
-        HostMemory.copyIn(bytes, BatchWriter.HEADER, batch, length);
+        file = new QueueFile(files.get(nextFile++), manifest.trace());
       }
-      case BatchWriter.ENCODING_DEFLATE -> {
-        inflater.reset();
-        inflater.setInput(bytes, BatchWriter.HEADER, (int) batchHeader.storedLength());
-        try {
-          if (inflater.inflate(plain, 0, length) != length) {
-            throw new IllegalStateException("batch inflates to less than " + length);
-          }
-        } catch (final DataFormatException e) {
-          throw new IllegalStateException("batch does not inflate", e);
-        }
-        HostMemory.copyIn(plain, 0, batch, length);
+      final boolean there = file.next(batchReader, expected[0]);
+      if (file.damage() != null) {
+        damaged(file.file(), file.damageFrom(), file.damageTo(), 0, file.damage());
       }
-      default -> throw new IllegalStateException("batch of encoding " + batchHeader.encoding());
+      if (!there) {
+        file.close();
+        file = null;
+      } else if (take()) {
+        return true;
+      }
     }
+  }
+
+  /** Takes the batch that was read, unless it makes no sense. */
+  private boolean take() {
+    final long at = file.batchOffset();
+    final int from = batchReader.ring();
+    if (from >= decoders.length) {
+      damaged(file.file(), at, at, 0, "has a batch of ring " + from);
+      return false;
+    }
+    if (seeking) {
+      seeking = false;
+      expected[from] = batchReader.firstSequence();
+    }
+    if (batchReader.firstSequence() < expected[from]) {
+      damaged(file.file(), at, at, from, "has a batch out of order");
+      return false;
+    }
+    try {
+      length = batchReader.unpack(batch);
+    } catch (final IllegalStateException e) {
+      damaged(file.file(), at, at, from, "has a batch that is wrong: " + e.getMessage());
+      return false;
+    }
+    batchRing = from;
+    batchSequence = batchReader.firstSequence();
+    batchLeft = batchReader.count();
+    offset = 0;
+    decoders[from].reset();
+    return true;
   }
 
   // ---- rings ----
 
   private int leftBehind(final ExitEvent event) throws IOException {
     while (true) {
-      if (ringReader == null && !openRing()) {
+      if (remains == null && !openRing()) {
         return -1;
       }
-      target = event;
-      final int count = ringReader.drain(this::onRingRecord, 1);
-      if (count > 0) {
-        if (event.sequence >= expected[batchRing]) {
-          return batchRing;
-        }
-        // In the queue too: the process died between the append and the commit.
+      final boolean there = remains.next();
+      final String damage = remains.damage();
+      if (damage != null) {
+        damaged(ringFile, 0, 0, batchRing, damage);
+      }
+      if (!there) {
+        ring.close();
+        remains = null;
         continue;
       }
-      ring.close();
-      ring = null;
-      ringReader = null;
+      if (ringRecord(event)) {
+        return batchRing;
+      }
     }
+  }
+
+  private boolean ringRecord(final ExitEvent event) {
+    final ExitDecoder decoder = decoders[batchRing];
+    if (remains.isFull() || remains.sequenceLow() != (ringSequence & 0xFFFF_FFFFL)) {
+      decoder.reset();
+    }
+    if (!decoder.isReady() && !remains.isFull()) {
+      return false;
+    }
+    try {
+      decoder.decode(remains.address(), remains.length(), event);
+    } catch (final IllegalStateException e) {
+      decoder.reset();
+      damaged(ringFile, 0, 0, batchRing, "has a record that is wrong: " + e.getMessage());
+      return false;
+    }
+    ringSequence = event.sequence + (event.kind == ExitKind.GAP ? event.value : 1);
+    if (seeking) {
+      seeking = false;
+      expected[batchRing] = event.sequence;
+    }
+    // In the queue too: the process died between the append and the commit.
+    return event.sequence >= expected[batchRing];
   }
 
   private boolean openRing() throws IOException {
     while (nextRing < decoders.length) {
-      final Path file = TraceFolder.ring(folder, nextRing++);
-      if (Files.exists(file)) {
-        ring = ExitRing.openReadOnly(file);
-        if (ring.number() >= decoders.length) {
-          throw new IOException(file + ": ring=" + ring.number());
+      batchRing = nextRing;
+      ringFile = TraceFolder.ring(folder, nextRing++);
+      if (!Files.exists(ringFile)) {
+        if (!manifest.complete()) {
+          damaged(ringFile, 0, 0, batchRing, "is missing");
         }
-        batchRing = ring.number();
-        ringReader = ExitRingReader.leftBehind(ring);
-        return true;
+        continue;
       }
-      if (!manifest.complete()) {
-        throw new IOException("no " + file.getFileName());
+      try {
+        ring = ExitRing.openReadOnly(ringFile);
+      } catch (final IOException e) {
+        damaged(ringFile, 0, 0, batchRing, "cannot be read: " + e.getMessage());
+        continue;
       }
+      if (ring.number() != batchRing || ring.trace() != manifest.trace()) {
+        damaged(ringFile, 0, 0, batchRing, "is a ring of another trace");
+        ring.close();
+        continue;
+      }
+      decoders[batchRing].reset();
+      ringSequence = -1;
+      remains = new ExitRingRemains(ring);
+      return true;
     }
     return false;
   }
 
-  private boolean onRingRecord(final UnsafeBuffer buffer, final int at, final int recordLength) {
-    final ExitDecoder decoder = decoders[batchRing];
-    if (ExitDecoder.isFull(buffer, at)) {
-      decoder.reset();
+  private void closeFiles() throws IOException {
+    if (remains != null) {
+      ring.close();
+      remains = null;
     }
-    decoder.decode(buffer.addressOffset() + at, recordLength, target);
-    return true;
-  }
-
-  private static void copy(final ExitEvent from, final ExitEvent to) {
-    ExitEvents.copy(from, to);
+    if (file != null) {
+      file.close();
+      file = null;
+    }
   }
 
   @Override
@@ -340,12 +475,12 @@ public final class TraceReader implements AutoCloseable {
     if (!closed) {
       closed = true;
       HostMemory.free(batch);
-      inflater.end();
-      if (ring != null) {
-        ring.close();
+      batchReader.close();
+      try {
+        closeFiles();
+      } catch (final IOException e) {
+        throw new TraceException(folder + ": cannot be closed: " + why(e), e);
       }
-      tailer.close();
-      queue.close();
     }
   }
 }

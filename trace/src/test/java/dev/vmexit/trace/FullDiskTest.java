@@ -46,7 +46,11 @@ final class FullDiskTest {
       final List<String> failures = new ArrayList<>();
       final Recorder recorder =
           Recorder.start(
-              folder, manifest, 1 << 20, () -> YieldingIdleStrategy.INSTANCE, failures::add);
+              folder,
+              manifest,
+              RecorderOptions.blocking(1 << 20),
+              () -> YieldingIdleStrategy.INSTANCE,
+              failures::add);
       final RandomEvents events = new RandomEvents(1);
       final ExitEvent event = new ExitEvent();
       while (recorder.failure() == null) {

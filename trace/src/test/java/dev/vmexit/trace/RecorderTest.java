@@ -2,6 +2,8 @@ package dev.vmexit.trace;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertLinesMatch;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -22,6 +24,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.Instant;
+import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.stream.Stream;
@@ -57,7 +60,7 @@ final class RecorderTest {
     return Recorder.start(
         folder,
         manifest(),
-        ExitRing.MIN_CAPACITY,
+        RecorderOptions.blocking(ExitRing.MIN_CAPACITY),
         () -> YieldingIdleStrategy.INSTANCE,
         reason -> {});
   }
@@ -113,7 +116,8 @@ final class RecorderTest {
     final TraceManifest read = TraceFolder.load(folder);
     assertTrue(read.complete());
     assertEquals("power off", read.endReason());
-    assertEquals(manifest().ended(true, "power off", count), read);
+    assertEquals(manifest().identified(read.trace()).ended(true, "power off", count, 0, ""), read);
+    assertNotEquals(0, read.trace());
     assertFalse(Files.exists(TraceFolder.ring(folder, 0)));
     assertTrue(Files.size(queueFile(folder)) < 4 << 20, "size=" + Files.size(queueFile(folder)));
   }
@@ -220,23 +224,62 @@ final class RecorderTest {
     Files.writeString(manifest, text.replace("records=5000", "records=many"));
     assertMessage("records=many is not valid", () -> TraceReader.open(folder));
     Files.writeString(manifest, text.replace("records=5000", "records=5001"));
-    assertMessage("truncated, it has 5000 of 5001 records", () -> assertReads(folder, 4, 5000));
+    assertMessage("damaged, its checksum is wrong", () -> TraceReader.open(folder));
     Files.writeString(manifest, text);
+  }
 
+  /** What reading to the end finds; each record that is there must be what was written. */
+  private String readings(final Path folder, final long seed, final int count) {
+    final StringBuilder text = new StringBuilder();
+    final RandomEvents events = new RandomEvents(seed);
+    try (TraceReader reader = TraceReader.open(folder)) {
+      long next = 0;
+      while (reader.next(event)) {
+        assertEquals(next, event.sequence);
+        if (event.kind == ExitKind.GAP) {
+          text.append("gap ").append(event.value).append(", ");
+          next += event.value;
+          for (int i = 0; i < event.value; i++) {
+            events.next(expected);
+          }
+        } else {
+          events.next(expected);
+          expected.sequence = next++;
+          EventAssert.assertSame(expected, event);
+        }
+      }
+      assertEquals(count, next);
+      assertEquals(count, reader.records() + reader.gaps());
+      reader.damages().forEach(damage -> text.append(damage.what()).append("; "));
+    }
+    return text.toString();
+  }
+
+  @Test
+  void shouldSkipWhatIsDamagedAndSayWhich() throws IOException {
+    final Path folder = temporary.resolve("trace");
+    try (Recorder recorder = start(folder)) {
+      write(recorder, 4, 5000);
+    }
     final Path queue = queueFile(folder);
     final byte[] good = Files.readAllBytes(queue);
     final byte[] bad = good.clone();
     bad[good.length - 20_000] ^= 1;
     Files.write(queue, bad);
-    assertMessage("checksum of a batch is wrong", () -> assertReads(folder, 4, 5000));
+    assertLinesMatch(
+        List.of("gap \\d+, has a batch whose checksum is wrong; "),
+        List.of(readings(folder, 4, 5000)));
     try (FileChannel channel = FileChannel.open(queue, StandardOpenOption.WRITE)) {
       channel.truncate(good.length / 8192 * 4096L);
     }
-    assertMessage("trace", () -> assertReads(folder, 4, 5000));
+    assertLinesMatch(
+        List.of("gap 5000, is not as vmexit has written it; "), List.of(readings(folder, 4, 5000)));
+    Files.write(queue, Arrays.copyOf(good, good.length - 100_000));
+    assertLinesMatch(List.of("gap \\d+, is cut short; "), List.of(readings(folder, 4, 5000)));
     Files.write(queue, new byte[100]);
-    assertMessage("trace", () -> assertReads(folder, 4, 5000));
+    assertEquals("gap 5000, is truncated; ", readings(folder, 4, 5000));
     Files.delete(queue);
-    assertMessage("truncated", () -> assertReads(folder, 4, 5000));
+    assertEquals("gap 5000, is truncated; ", readings(folder, 4, 5000));
   }
 
   @Test
@@ -248,7 +291,7 @@ final class RecorderTest {
     copyFolder(folder, killed);
     recorder.close();
     Files.delete(TraceFolder.ring(killed, 0));
-    assertMessage("no ring-0.dat", () -> assertReads(killed, 5, 10));
+    assertEquals("is missing; ", readings(killed, 5, 0));
   }
 
   @Test

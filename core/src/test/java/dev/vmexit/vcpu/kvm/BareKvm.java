@@ -7,6 +7,7 @@ import dev.vmexit.memory.GuestMemory;
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.mmu.NestedMmu;
 import dev.vmexit.vcpu.StateLayout;
+import dev.vmexit.vcpu.soft.CpuModel;
 import dev.vmexit.vcpu.soft.SoftVcpu;
 import dev.vmexit.x86.Seg;
 import dev.vmexit.x86.encode.Assembler;
@@ -39,7 +40,7 @@ final class BareKvm implements AutoCloseable {
       vm = system.createVm();
       vm.prepareUserIrqchip();
       vm.setMemory(memory, false);
-      vcpu = vm.createVcpu(0, memory, new SoftVcpu(memory, mmu), mmu);
+      vcpu = vm.createVcpu(0, memory, new SoftVcpu(memory, mmu, CpuModel.max()), mmu);
     }
     apply(entry, vcpu.state());
     vcpu.stateChanged();
