@@ -52,7 +52,7 @@ final class KvmPathsTest {
   }
 
   /** What both vCPUs see: neither counts, nor the state of interrupts between instructions. */
-  private static List<String> comparable(final GoldenMachine machine) {
+  static List<String> comparable(final GoldenMachine machine) {
     return machine.exits().stream()
         .filter(e -> e.kind() != ExitKind.DEBUG && e.kind() != ExitKind.IRQ_WINDOW)
         .map(

@@ -26,6 +26,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       ReplayCommand.class,
       StatCommand.class,
       DumpCommand.class,
+      DiffCommand.class,
       VerifyCommand.class,
       GuestCommand.class,
       DoctorCommand.class,

@@ -464,6 +464,9 @@ final class RunCommand implements Callable<Integer> {
     if (clock == VirtualMachine.ClockKind.VIRTUAL) {
       return Optional.of("--clock virtual");
     }
+    if (spec.commandLine().getParseResult().hasMatchedOption("--cpu")) {
+      return Optional.of("--cpu " + cpu);
+    }
     return spec.commandLine().getParseResult().hasMatchedOption("--mmu")
         ? Optional.of("--mmu " + mmu.name().toLowerCase(Locale.ROOT))
         : Optional.empty();

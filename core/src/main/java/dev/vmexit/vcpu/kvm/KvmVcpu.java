@@ -118,7 +118,9 @@ public final class KvmVcpu implements Vcpu {
         (vm.checkExtension(KvmApi.CAP_SYNC_REGS)
                 & (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS))
             == (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS);
-    registers = new KvmRegisters(errno, fd, run, state, sync);
+    registers =
+        new KvmRegisters(
+            errno, fd, run, state, sync, vm.checkExtension(KvmApi.CAP_XCRS) != 0);
     locator = new InstructionLocator(memory, mmu, state);
     if (vm.checkExtension(KvmApi.CAP_GET_TSC_KHZ) != 0) {
       // Safe: a request without an argument.
