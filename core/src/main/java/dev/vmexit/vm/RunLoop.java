@@ -126,7 +126,7 @@ public final class RunLoop implements PlatformEvents {
       }
       inject();
       final long deadline = timers.nextDeadline();
-      vcpu.deadline(deadline, deadline - now);
+      vcpu.deadline(deadline, now);
       int reason = vcpu.enter(clock.retiredLimit(retired(), deadline));
       left = hostClock.nanoTime();
       guestTime += left - entered;

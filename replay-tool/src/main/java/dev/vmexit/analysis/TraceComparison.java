@@ -94,7 +94,7 @@ public final class TraceComparison {
     digest = mix(digest, e.csBase);
     digest = mix(digest, e.address);
     digest = mix(digest, e.kind == ExitKind.INJECT ? 0 : e.value);
-    digest = mix(digest, e.size | (e.write ? 1L << 8 : 0) | (long) e.detail << 16);
+    digest = mix(digest, size(e) | (e.write ? 1L << 8 : 0) | (long) e.detail << 16);
     digest = mix(digest, e.errorCode);
     digest = mix(digest, e.instructionLength);
     for (int i = 0; i < e.instructionLength; i++) {
@@ -104,6 +104,11 @@ public final class TraceComparison {
       digest = mix(digest, Arrays.hashCode(e.cpuid));
     }
     return digest == NOTHING ? 0 : digest;
+  }
+
+  /** The bytes of an access; elsewhere the field says nothing. */
+  private static int size(final ExitEvent e) {
+    return e.kind == ExitKind.PIO || e.kind == ExitKind.MMIO ? e.size : 0;
   }
 
   private static long mix(final long digest, final long value) {
@@ -157,7 +162,7 @@ public final class TraceComparison {
     if (a.address != b.address) {
       return "address";
     }
-    if (a.size != b.size || a.write != b.write) {
+    if (size(a) != size(b) || a.write != b.write) {
       return "size or direction";
     }
     if (a.kind != ExitKind.INJECT && a.value != b.value) {

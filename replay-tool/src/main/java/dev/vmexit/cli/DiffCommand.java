@@ -24,16 +24,11 @@ import picocli.CommandLine.Spec;
     description = "Compares the exits of two traces, record by record of each vCPU.",
     mixinStandardHelpOptions = true,
     exitCodeListHeading = "%nExit status:%n",
-    exitCodeList = {
-      "0:the same exits in the same order",
-      "1:no such trace",
-      "3:they differ"
-    })
+    exitCodeList = {"0:the same exits in the same order", "1:no such trace", "3:they differ"})
 final class DiffCommand implements Callable<Integer> {
   /** What KVM sees as a software vCPU does; the rest is the processor's own affair there. */
   private static final Set<ExitKind> SEEN_BY_ALL =
-      EnumSet.of(
-          ExitKind.PIO, ExitKind.MMIO, ExitKind.HLT, ExitKind.INJECT, ExitKind.SHUTDOWN);
+      EnumSet.of(ExitKind.PIO, ExitKind.MMIO, ExitKind.HLT, ExitKind.INJECT, ExitKind.SHUTDOWN);
 
   @Spec private CommandSpec spec;
 
@@ -68,12 +63,16 @@ final class DiffCommand implements Callable<Integer> {
       while (more) {
         more = false;
         if (a.next(event)) {
-          comparison.first(event);
           more = true;
+          if (isCompared(event, wanted)) {
+            comparison.first(event);
+          }
         }
         if (b.next(event)) {
-          comparison.second(event);
           more = true;
+          if (isCompared(event, wanted)) {
+            comparison.second(event);
+          }
         }
       }
     }
@@ -84,6 +83,14 @@ final class DiffCommand implements Callable<Integer> {
     summary(comparison, wanted, out);
     out.flush();
     return comparison.isSame() ? ExitStatus.OK : ExitStatus.REPLAY_DIFFERENCE;
+  }
+
+  /** An exception is injected where page faults are seen to be reflected, and only there. */
+  private static boolean isCompared(final ExitEvent event, final Set<ExitKind> wanted) {
+    return wanted.contains(event.kind)
+        && (event.kind != ExitKind.INJECT
+            || event.detail != ExitEvent.INJECT_EXCEPTION
+            || wanted.contains(ExitKind.PAGE_FAULT));
   }
 
   private Set<ExitKind> wanted(final TraceReader a, final TraceReader b) {
@@ -102,6 +109,9 @@ final class DiffCommand implements Callable<Integer> {
     }
     if (!a.manifest().backend().equals(b.manifest().backend())) {
       both.retainAll(SEEN_BY_ALL);
+    }
+    if (!a.manifest().mmu().equals(b.manifest().mmu())) {
+      both.remove(ExitKind.PAGE_FAULT);
     }
     return both;
   }
@@ -131,9 +141,7 @@ final class DiffCommand implements Callable<Integer> {
     try (TraceReader reader = TraceReader.open(folder)) {
       long left = comparison.differingOrdinal();
       while (reader.next(event)) {
-        if (wanted.contains(event.kind)
-            && event.vcpu == comparison.differingVcpu()
-            && left-- == 0) {
+        if (isCompared(event, wanted) && event.vcpu == comparison.differingVcpu() && left-- == 0) {
           return event;
         }
       }
@@ -152,8 +160,7 @@ final class DiffCommand implements Callable<Integer> {
       }
     }
     if (comparison.isSame()) {
-      out.printf(
-          Locale.ROOT, "The same %,d exits in the same order.%n", comparison.inStep());
+      out.printf(Locale.ROOT, "The same %,d exits in the same order.%n", comparison.inStep());
     } else if (comparison.differingVcpu() < 0) {
       out.println("One trace goes on where the other one ends; before that they are the same.");
     }

@@ -55,6 +55,7 @@ final class KvmRegisters {
   private final long xsave = HostMemory.allocate(KvmXsave.SIZE);
   private final long msrs = HostMemory.allocate(MSRS_HEADER + (long) MSR_ENTRY * MSR_COUNT);
   private final long debug = HostMemory.allocate(DEBUGREGS_SIZE);
+  private final long single = HostMemory.allocate(MSRS_HEADER + MSR_ENTRY);
   private final long xcrs = HostMemory.allocate(XCRS_SIZE);
 
   /** Where regs, sregs and events are, at the offsets of {@link KvmRun}: shared page or own. */
@@ -190,18 +191,22 @@ final class KvmRegisters {
     }
   }
 
+  /** Reads one MSR. */
+  long getMsr(final int index) {
+    // Safe: the struct has the one entry that it says.
+    HostMemory.putInt(single, 1);
+    HostMemory.putInt(single + MSRS_HEADER, index);
+    call("KVM_GET_MSRS", KvmApi.GET_MSRS, single);
+    return HostMemory.getLong(single + MSRS_HEADER + MSR_DATA);
+  }
+
   /** Sets one MSR. */
   void setMsr(final int index, final long value) {
-    final long struct = HostMemory.allocate(MSRS_HEADER + MSR_ENTRY);
-    try {
-      HostMemory.putInt(struct, 1);
-      HostMemory.putInt(struct + MSRS_HEADER, index);
-      HostMemory.putLong(struct + MSRS_HEADER + MSR_DATA, value);
-      // Safe: the struct has the one entry that it says, and outlives the call.
-      call("KVM_SET_MSRS", KvmApi.SET_MSRS, struct);
-    } finally {
-      HostMemory.free(struct);
-    }
+    HostMemory.putInt(single, 1);
+    HostMemory.putInt(single + MSRS_HEADER, index);
+    HostMemory.putLong(single + MSRS_HEADER + MSR_DATA, value);
+    // Safe: the struct has the one entry that it says.
+    call("KVM_SET_MSRS", KvmApi.SET_MSRS, single);
   }
 
   private void call(final String name, final long request, final long struct) {
@@ -217,5 +222,6 @@ final class KvmRegisters {
     HostMemory.free(msrs);
     HostMemory.free(debug);
     HostMemory.free(xcrs);
+    HostMemory.free(single);
   }
 }

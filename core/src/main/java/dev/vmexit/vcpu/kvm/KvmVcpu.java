@@ -36,6 +36,9 @@ public final class KvmVcpu implements Vcpu {
   private static final int OWES_MSR = 3;
   private static final int OWES_INTERPRETER = 4;
 
+  /** How long the two clocks are taken to run alike. */
+  private static final long CALIBRATION_NANOS = 1_000_000_000L;
+
   private static final VarHandle KICKED;
   private static final VarHandle IN_GUEST;
 
@@ -93,7 +96,14 @@ public final class KvmVcpu implements Vcpu {
   private String failure = "";
 
   private long deadline = Long.MAX_VALUE;
-  private long deadlineNanos;
+
+  /** The machine's clock at the last entry. */
+  private long machineNanos;
+
+  /** A moment on both clocks: the machine's, and the guest's TSC. */
+  private long calibratedNanos = Long.MIN_VALUE;
+
+  private long calibratedTsc;
 
   KvmVcpu(
       final int fd,
@@ -119,8 +129,7 @@ public final class KvmVcpu implements Vcpu {
                 & (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS))
             == (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS);
     registers =
-        new KvmRegisters(
-            errno, fd, run, state, sync, vm.checkExtension(KvmApi.CAP_XCRS) != 0);
+        new KvmRegisters(errno, fd, run, state, sync, vm.checkExtension(KvmApi.CAP_XCRS) != 0);
     locator = new InstructionLocator(memory, mmu, state);
     if (vm.checkExtension(KvmApi.CAP_GET_TSC_KHZ) != 0) {
       // Safe: a request without an argument.
@@ -175,6 +184,12 @@ public final class KvmVcpu implements Vcpu {
       stateChanged = false;
       registers.storeAll();
     }
+    if (tscKilohertz > 0
+        && (calibratedNanos == Long.MIN_VALUE
+            || machineNanos - calibratedNanos > CALIBRATION_NANOS)) {
+      calibratedNanos = machineNanos;
+      calibratedTsc = registers.getMsr(Msr.TSC);
+    }
     while (true) {
       final int result = runOnce();
       if (result == 0) {
@@ -199,7 +214,7 @@ public final class KvmVcpu implements Vcpu {
     knownCr8 = cr8;
     HostMemory.putLong(r + KvmRun.CR8, cr8);
     HostMemory.putByte(r + KvmRun.REQUEST_INTERRUPT_WINDOW, windowWanted ? 1 : 0);
-    signal.arm(deadline, deadlineNanos);
+    signal.arm(deadline, deadline - machineNanos);
     // Pairs with kick(): either it sees us in guest and signals, or we see its mark here.
     IN_GUEST.setVolatile(this, true);
     if ((boolean) KICKED.getVolatile(this)) {
@@ -413,13 +428,17 @@ public final class KvmVcpu implements Vcpu {
     return VcpuExit.MSR;
   }
 
-  /** The machine's clock counts nanoseconds from when this vCPU's TSC was zero. */
+  /** A deadline of the guest's TSC on the machine's clock; 0, which disarms, stays 0. */
   private long tscToNanos(final long tsc) {
-    return tscKilohertz == 0 || tsc == 0 ? tsc : Math.max(1, (long) (tsc * (1e6 / tscKilohertz)));
+    return tscKilohertz == 0 || tsc == 0
+        ? tsc
+        : Math.max(1, calibratedNanos + (long) ((tsc - calibratedTsc) * (1e6 / tscKilohertz)));
   }
 
   private long nanosToTsc(final long nanos) {
-    return tscKilohertz == 0 ? nanos : (long) (nanos * (tscKilohertz / 1e6));
+    return tscKilohertz == 0 || nanos == 0
+        ? nanos
+        : calibratedTsc + (long) ((nanos - calibratedNanos) * (tscKilohertz / 1e6));
   }
 
   private int internalError() {
@@ -569,9 +588,9 @@ public final class KvmVcpu implements Vcpu {
   }
 
   @Override
-  public void deadline(final long name, final long nanosLeft) {
-    deadline = name;
-    deadlineNanos = nanosLeft;
+  public void deadline(final long newDeadline, final long now) {
+    deadline = newDeadline;
+    machineNanos = now;
   }
 
   @Override

@@ -264,7 +264,7 @@ final class KvmVcpuTest {
     try (BareKvm guest = new BareKvm(BootEntry.Mode.LONG64, a -> a.jmp(a.here()))) {
       for (int i = 1; i <= 20; i++) {
         final long before = System.nanoTime();
-        guest.vcpu.deadline(i, 1_000_000);
+        guest.vcpu.deadline(i * 1_000_000L, (i - 1) * 1_000_000L);
         assertEquals(VcpuExit.LIMIT, guest.vcpu.enter(Long.MAX_VALUE));
         assertTrue(System.nanoTime() - before >= 900_000);
       }
