@@ -30,6 +30,12 @@ final class DiffCommand implements Callable<Integer> {
   private static final Set<ExitKind> SEEN_BY_ALL =
       EnumSet.of(ExitKind.PIO, ExitKind.MMIO, ExitKind.HLT, ExitKind.INJECT, ExitKind.SHUTDOWN);
 
+  /** By their encoding numbers. */
+  private static final String[] REGISTERS = {
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
+    "r14", "r15"
+  };
+
   @Spec private CommandSpec spec;
 
   @Parameters(index = "0", paramLabel = "A", description = "A trace that run has recorded.")
@@ -132,6 +138,26 @@ final class DiffCommand implements Callable<Integer> {
     line.append('\n');
     formatter.line(b, line.append("B "));
     out.println(line);
+    registers(a, b, out);
+  }
+
+  /** The registers that differ too: often the reason. Not compared, as vCPUs may leave them be. */
+  private static void registers(final ExitEvent a, final ExitEvent b, final PrintWriter out) {
+    for (int i = 0; i < a.registers.length; i++) {
+      register(REGISTERS[i], a.registers[i], b.registers[i], out);
+    }
+    register("rflags", a.rflags, b.rflags, out);
+    register("cr0", a.cr0, b.cr0, out);
+    register("cr3", a.cr3, b.cr3, out);
+    register("cr4", a.cr4, b.cr4, out);
+    register("efer", a.efer, b.efer, out);
+  }
+
+  private static void register(
+      final String name, final long a, final long b, final PrintWriter out) {
+    if (a != b) {
+      out.printf(Locale.ROOT, "%-8s%016x  %016x%n", name, a, b);
+    }
   }
 
   /** Reads a trace again up to the record that differs. */

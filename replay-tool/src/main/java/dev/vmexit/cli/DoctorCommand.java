@@ -99,15 +99,20 @@ final class DoctorCommand implements Callable<Integer> {
   private void kvm() {
     try (KvmSystem system = KvmSystem.open()) {
       ok(KvmSystem.DEVICE + ": KVM API 12, " + system.msrIndices().length + " MSRs");
-      int offered = 0;
+      final List<String> offered = new ArrayList<>();
       for (final KvmCapability capability : KvmCapability.values()) {
         if (capability.isOffered(system)) {
-          offered++;
+          offered.add(capability.name());
         } else {
           missing("KVM_CAP_" + capability, capability.cost(), "a newer Linux kernel");
         }
       }
-      ok(offered + " of " + KvmCapability.values().length + " capabilities of KVM in use");
+      ok(
+          offered.size()
+              + " of "
+              + KvmCapability.values().length
+              + " capabilities of KVM in use: "
+              + String.join(" ", offered));
     } catch (final KvmUnavailableException e) {
       missing(KvmSystem.DEVICE, "no guest runs on KVM", e.getMessage());
     }

@@ -37,7 +37,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       "0:done; run: the guest powered off, or was stopped by the user",
       "1:something given was wrong: one line says what",
       "2:an unknown option or command",
-      "3:replay: the trace does not agree with itself",
+      "3:replay: the trace does not agree with itself; diff: the traces differ",
       "4:run: the guest died of a triple fault",
       "5:run: the guest reset the machine",
       "6:run: the guest's kernel panicked",
