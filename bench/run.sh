@@ -7,9 +7,11 @@
 #   bench/run.sh decoder           an instruction of the guest's kernel
 #   bench/run.sh interpreter       MIPS inside the guest, on small loops
 #   bench/run.sh refeed [TRACE]    records a second; records a boot where no TRACE is given
+#   bench/run.sh kvm [BATCHES]     an exit's round trip on KVM, against a C program (needs cc)
+#   bench/run.sh injection [kvm|soft]   an interrupt's request to its injection
 #   bench/run.sh all               all of these
 #   bench/run.sh jmh [ARGUMENTS]   JMH with its own arguments: a pattern, -prof gc, -h
-# Exit status 1 where boot, record or memory misses its limit. The guest is debian-12-cloud, fetched
+# Exit status 1 where boot, record, memory or kvm misses its limit. The guest is debian-12-cloud, fetched
 # where it is not in the cache; boot needs qemu-system-x86_64 (Debian: qemu-system-x86).
 set -eu
 
@@ -96,6 +98,8 @@ case $command in
   decoder) jmh DecoderBenchmark -p "code=$(guest_folder)/vmlinuz" "$@" ;;
   interpreter) jmh InterpreterBenchmark "$@" ;;
   refeed) refeed "$@" ;;
+  kvm) java dev.vmexit.bench.KvmRoundTrip "$root/bench/src/main/c/kvm_loop.c" "$@" ;;
+  injection) java dev.vmexit.bench.InterruptLatency "${1:-soft}" ;;
   jmh) jmh "$@" ;;
   all)
     status=0

@@ -210,7 +210,7 @@ public final class SideBySide {
     return sorted.length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
   }
 
-  private static void delete(final Path folder) throws IOException {
+  static void delete(final Path folder) throws IOException {
     try (Stream<Path> paths = Files.walk(folder)) {
       for (final Path path : paths.sorted(Comparator.reverseOrder()).toList()) {
         Files.delete(path);

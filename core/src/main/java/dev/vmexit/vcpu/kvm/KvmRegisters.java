@@ -113,6 +113,11 @@ final class KvmRegisters {
     apicBase = HostMemory.getLong(at + KvmRun.SREGS + KvmSregs.APIC_BASE);
   }
 
+  /** Fills in where the data segments begin, which few records ask for. */
+  void loadDataSegments() {
+    KvmSregs.loadDataSegments(at + KvmRun.SREGS, state);
+  }
+
   /** Fills the whole state block, for a look from outside or for the interpreter. */
   void loadAll() {
     KvmSregs.load(at + KvmRun.SREGS, state);

@@ -377,6 +377,7 @@ public final class KvmVcpu implements Vcpu {
     } else {
       owes = OWES_MMIO_READ;
     }
+    registers.loadDataSegments();
     locator.memory(GuestMode.codeSize(state), exit);
     pending = !isBehind();
     return VcpuExit.MMIO;
