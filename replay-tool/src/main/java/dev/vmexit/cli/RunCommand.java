@@ -42,6 +42,7 @@ import java.util.concurrent.TimeUnit;
 import org.agrona.concurrent.BackoffIdleStrategy;
 import org.agrona.concurrent.SystemNanoClock;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -106,6 +107,8 @@ final class RunCommand implements Callable<Integer> {
 
   @Option(names = "--huge-pages", description = "Back guest memory with huge pages.")
   private boolean hugePages;
+
+  @Mixin private PlacementOptions placement;
 
   @Option(
       names = "--vcpus",
@@ -203,6 +206,7 @@ final class RunCommand implements Callable<Integer> {
     }
     final Set<ExitKind> kinds = kinds();
     try (GuestLoader.Loaded loaded = load()) {
+      placement.lock(loaded.memory());
       return run(loaded, kinds);
     }
   }
@@ -211,6 +215,7 @@ final class RunCommand implements Callable<Integer> {
     if (vcpus != 1) {
       throw new UserException("--vcpus " + vcpus + ": this version runs 1 vCPU");
     }
+    placement.check(vcpus);
     if (!"stdio".equals(console) && !"none".equals(console)) {
       throw new UserException("--console " + console + " is not known; give stdio or none");
     }
@@ -350,6 +355,7 @@ final class RunCommand implements Callable<Integer> {
                 SystemNanoClock.INSTANCE),
             sink)) {
       if (recorder != null) {
+        placement.pinRecorder(vcpus);
         saveStart(folder, loaded.memory(), vm.vcpu());
       }
       machine.set(vm);
@@ -497,13 +503,14 @@ final class RunCommand implements Callable<Integer> {
   }
 
   /** Runs the machine on a thread that {@code top -H} shows as vcpu0. */
-  private static RunResult onVcpuThread(final VirtualMachine vm) {
+  private RunResult onVcpuThread(final VirtualMachine vm) {
     final Late<RunResult> result = new Late<>();
     final Late<Throwable> failure = new Late<>();
     final Thread thread =
         new Thread(
             () -> {
               try {
+                placement.pinVcpu(0);
                 result.set(vm.run());
               } catch (final Throwable e) {
                 failure.set(e);
