@@ -1,6 +1,5 @@
 package dev.vmexit.vm;
 
-import dev.vmexit.device.Uart16550;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
@@ -20,9 +19,7 @@ import dev.vmexit.x86.Msr;
 import dev.vmexit.x86.Seg;
 import dev.vmexit.x86.Vector;
 import java.util.List;
-import org.agrona.MutableDirectBuffer;
 import org.agrona.concurrent.IdleStrategy;
-import org.agrona.concurrent.MessageHandler;
 import org.agrona.concurrent.NanoClock;
 
 /**
@@ -34,9 +31,8 @@ import org.agrona.concurrent.NanoClock;
  * Nothing here allocates while the guest runs.
  */
 public final class RunLoop implements PlatformEvents {
-  private static final int CONSOLE_BUFFER = 64 * 1024;
-
   private final int number;
+  private final VcpuGroup group;
   private final Vcpu vcpu;
   private final VcpuExit exit;
   private final long state;
@@ -49,12 +45,10 @@ public final class RunLoop implements PlatformEvents {
   private final dev.vmexit.device.TimerQueue timers;
   private final PcPlatform platform;
   private final Irqchip irqchip;
-  private final Uart16550 uart;
   private final ExitSink sink;
-  private final CommandRing commands;
 
-  /** Bound once: a method reference in the loop would be an object a round. */
-  private final MessageHandler onCommand = this::command;
+  /** What comes from outside, which the first vCPU takes; null for the others. */
+  private final MachineInput input;
 
   private final NanoClock hostClock;
   private final IdleStrategy idle;
@@ -62,10 +56,6 @@ public final class RunLoop implements PlatformEvents {
   private final ExitEvent event = new ExitEvent();
   private final Fault fault = new Fault();
   private final LastExits lastExits = new LastExits();
-  private final byte[] pendingInput = new byte[CONSOLE_BUFFER];
-  private int inputHead;
-  private int inputTail;
-
   private long started;
   private long entered;
   private long left;
@@ -76,12 +66,15 @@ public final class RunLoop implements PlatformEvents {
   private long exits;
   private boolean windowRequested;
 
-  private RunEnd end;
-  private String endDetail = "";
-  private int endStatus;
+  /** An application processor that has not been started, or was sent an INIT. */
+  private boolean waitsForStartup;
+
+  /** Whether the group's lock is ours. */
+  private boolean holding;
 
   RunLoop(
       final int number,
+      final VcpuGroup group,
       final Vcpu vcpu,
       final Mmu mmu,
       final RunClock clock,
@@ -89,9 +82,9 @@ public final class RunLoop implements PlatformEvents {
       final PcPlatform platform,
       final ExitSink sink,
       final CommandRing commands,
-      final NanoClock hostClock,
-      final IdleStrategy idle) {
+      final NanoClock hostClock) {
     this.number = number;
+    this.group = group;
     this.vcpu = vcpu;
     this.exit = vcpu.exit();
     this.state = vcpu.state();
@@ -101,35 +94,59 @@ public final class RunLoop implements PlatformEvents {
     this.timers = timers;
     this.platform = platform;
     this.irqchip = platform.irqchip();
-    this.uart = platform.uart();
     this.sink = sink;
-    this.commands = commands;
     this.hostClock = hostClock;
-    this.idle = idle;
-    commands.onOffer(vcpu::kick);
+    this.idle = VcpuGroup.newIdle();
+    this.waitsForStartup = number > 0;
+    group.onKick(number, vcpu::kick);
+    if (number == 0) {
+      input = new MachineInput(commands, platform.uart(), irqchip, group);
+      commands.onOffer(vcpu::kick);
+    } else {
+      input = null;
+    }
   }
 
-  /** Runs until the run ends; the sink stays open. */
-  RunResult run() {
+  /**
+   * Runs until the run ends; the sink stays open.
+   *
+   * @param start of the run, by the host's clock
+   */
+  void run(final long start) {
     event.vcpu = number;
-    started = hostClock.nanoTime();
-    entered = started;
-    while (end == null) {
-      commands.drain(onCommand);
-      feedConsole();
-      final long now = clock.nanos();
-      if (now >= timers.nextDeadline()) {
-        timers.run(now);
+    started = start;
+    entered = start;
+    take();
+    try {
+      rounds();
+    } finally {
+      if (holding) {
+        give();
       }
-      if (end != null) {
+    }
+  }
+
+  private void rounds() {
+    while (!group.hasEnded()) {
+      final long now = serve();
+      if (group.hasEnded()) {
         break;
       }
+      if (number > 0 && !isStarted()) {
+        rest();
+        continue;
+      }
       inject();
-      final long deadline = timers.nextDeadline();
+      callOthers();
+      final long deadline = number == 0 ? timers.nextDeadline() : Long.MAX_VALUE;
       vcpu.deadline(deadline, now);
-      int reason = vcpu.enter(clock.retiredLimit(retired(), deadline));
+      group.watchTimers(deadline, number);
+      final long limit = clock.retiredLimit(retired(), deadline);
+      give();
+      int reason = vcpu.enter(limit);
       left = hostClock.nanoTime();
       guestTime += left - entered;
+      take();
       clock.advance(left);
       while (reason >= 0) {
         reason = handle(reason);
@@ -137,45 +154,90 @@ public final class RunLoop implements PlatformEvents {
       entered = hostClock.nanoTime();
       clock.advance(entered);
     }
-    return new RunResult(end, endDetail, endStatus, retired(), exits);
+  }
+
+  private void take() {
+    group.lock();
+    holding = true;
+  }
+
+  private void give() {
+    holding = false;
+    group.unlock();
+  }
+
+  /** Waits a moment, in which others may work. */
+  private void rest() {
+    group.rests(number, true);
+    give();
+    idle.idle();
+    take();
+    group.rests(number, false);
+  }
+
+  /** What is due before an entry, and while halted; the machine's time. */
+  private long serve() {
+    if (input != null) {
+      input.drain();
+    }
+    final long now = clock.nanos();
+    if (number == 0 && now >= timers.nextDeadline()) {
+      timers.run(now);
+    }
+    return now;
+  }
+
+  /** Calls those out of the guest whom this one has sent something, or set a timer for. */
+  private void callOthers() {
+    if (group.size() == 1) {
+      return;
+    }
+    for (int i = 0; i < group.size(); i++) {
+      // Its own news it looks at by itself.
+      if (irqchip.takeNews(i) && i != number) {
+        group.call(i);
+      }
+    }
+    group.timersChanged(number, timers.nextDeadline());
+  }
+
+  // ---- application processors ----
+
+  /** Looks for INIT and start-up IPIs (SDM Vol. 3A, 9.4.4); whether there is a guest to enter. */
+  private boolean isStarted() {
+    if (irqchip.takeInit(number)) {
+      waitsForStartup = true;
+      irqchip.reset(number);
+    }
+    final int vector = irqchip.takeStartup(number);
+    if (waitsForStartup && vector >= 0) {
+      waitsForStartup = false;
+      idle.reset();
+      entered = hostClock.nanoTime();
+      StartupState.apply(state, vector);
+      vcpu.stateChanged();
+      contextChanged();
+    }
+    if (group.sleeps(number, waitsForStartup)) {
+      end(RunEnd.HALTED);
+    }
+    return !waitsForStartup;
   }
 
   List<String> lastExits() {
     return lastExits.lines();
   }
 
-  private long retired() {
+  long retired() {
     return HostMemory.getLong(state + StateLayout.RETIRED);
   }
 
+  long exits() {
+    return exits;
+  }
+
   private void end(final RunEnd reason) {
-    if (end == null) {
-      end = reason;
-    }
-  }
-
-  // ---- commands ----
-
-  private void command(
-      final int type, final MutableDirectBuffer buffer, final int index, final int length) {
-    switch (type) {
-      case CommandRing.STOP -> end(RunEnd.of(buffer.getInt(index)));
-      case CommandRing.CONSOLE_INPUT -> {
-        for (int i = 0; i < length; i++) {
-          if (inputTail - inputHead < CONSOLE_BUFFER) {
-            pendingInput[inputTail++ & CONSOLE_BUFFER - 1] = buffer.getByte(index + i);
-          }
-        }
-      }
-      case CommandRing.NMI -> irqchip.pulseNmi();
-      default -> {}
-    }
-  }
-
-  private void feedConsole() {
-    while (inputHead != inputTail && uart.canReceive()) {
-      uart.receive(pendingInput[inputHead++ & CONSOLE_BUFFER - 1] & 0xFF);
-    }
+    group.end(reason, number);
   }
 
   // ---- injection ----
@@ -326,11 +388,11 @@ public final class RunLoop implements PlatformEvents {
         finish();
       }
       case VcpuExit.SYSTEM_EVENT -> {
-        endDetail = "system event " + exit.address + " of KVM";
+        group.detail("system event " + exit.address + " of KVM");
         shutdown(ExitEvent.SHUTDOWN_RESET, RunEnd.RESET);
       }
       case VcpuExit.FAILED -> {
-        endDetail = vcpu.failure();
+        group.detail(vcpu.failure());
         shutdown(ExitEvent.SHUTDOWN_FAILED, RunEnd.VCPU_FAILED);
       }
       default -> throw new IllegalStateException("exit reason " + reason);
@@ -502,22 +564,22 @@ public final class RunLoop implements PlatformEvents {
     begin(ExitKind.HLT);
     final boolean interruptible = (vcpu.rflags() & Flags.IF) != 0;
     event.detail = interruptible ? 1 : 0;
-    while (end == null) {
-      commands.drain(onCommand);
-      feedConsole();
-      final long now = clock.nanos();
-      if (now >= timers.nextDeadline()) {
-        timers.run(now);
-      }
-      if (irqchip.nmiPending(number) || interruptible && irqchip.interruptPending(number)) {
+    while (!group.hasEnded()) {
+      serve();
+      callOthers();
+      if (irqchip.nmiPending(number)
+          || interruptible && irqchip.interruptPending(number)
+          || number > 0 && irqchip.messagePending(number)) {
         break;
       }
-      if (!interruptible && !irqchip.nmiPending(number)) {
+      if (!interruptible && group.sleeps(number, true)) {
         end(RunEnd.HALTED);
       } else if (!clock.skipTo(timers.nextDeadline())) {
-        idle.idle();
+        group.watchTimers(Long.MIN_VALUE, number);
+        rest();
       }
     }
+    group.sleeps(number, false);
     idle.reset();
     // The time in the handler of a HLT is the time that the guest slept.
     finish();
@@ -539,13 +601,13 @@ public final class RunLoop implements PlatformEvents {
 
   @Override
   public void reset(final String source) {
-    endDetail = source;
+    group.detail(source);
     end(RunEnd.RESET);
   }
 
   @Override
   public void debugExit(final int status) {
-    endStatus = status;
+    group.status(status);
     end(RunEnd.DEBUG_EXIT);
   }
 }
