@@ -45,6 +45,7 @@ public final class RunLoop implements PlatformEvents {
   private final dev.vmexit.device.TimerQueue timers;
   private final PcPlatform platform;
   private final Irqchip irqchip;
+  private final MachineMsrs msrs;
   private final ExitSink sink;
 
   /** What comes from outside, which the first vCPU takes; null for the others. */
@@ -94,6 +95,7 @@ public final class RunLoop implements PlatformEvents {
     this.timers = timers;
     this.platform = platform;
     this.irqchip = platform.irqchip();
+    this.msrs = new MachineMsrs(number, vcpu, irqchip, clock);
     this.sink = sink;
     this.hostClock = hostClock;
     this.idle = VcpuGroup.newIdle();
@@ -513,44 +515,13 @@ public final class RunLoop implements PlatformEvents {
   private void msr() {
     begin(ExitKind.MSR);
     final int index = (int) exit.address;
-    exit.refused = !(exit.write ? writeMsr(index, exit.value) : readMsr(index));
+    exit.refused = !(exit.write ? msrs.write(index, exit.value) : msrs.read(index, exit));
+    if (index == Msr.EFER && exit.write && !exit.refused) {
+      exit.refused = !contextChanged();
+    }
     event.value = exit.value;
     event.detail = exit.refused ? 1 : 0;
     finish();
-  }
-
-  private boolean readMsr(final int index) {
-    switch (index) {
-      case Msr.APIC_BASE -> exit.value = irqchip.apicBase(number);
-      case Msr.TSC_DEADLINE -> exit.value = irqchip.tscDeadline(number);
-      case Msr.TSC ->
-          exit.value = clock.nanos() + HostMemory.getLong(state + StateLayout.TSC_OFFSET);
-      default -> {
-        return vcpu.readMsr(index, exit);
-      }
-    }
-    return true;
-  }
-
-  private boolean writeMsr(final int index, final long value) {
-    switch (index) {
-      case Msr.APIC_BASE -> {
-        return irqchip.apicBase(number, value);
-      }
-      case Msr.TSC_DEADLINE -> irqchip.tscDeadline(number, value);
-      case Msr.TSC -> {
-        final long offset = value - clock.nanos();
-        HostMemory.putLong(state + StateLayout.TSC_OFFSET, offset);
-        irqchip.tscOffset(number, offset);
-      }
-      default -> {
-        if (!vcpu.writeMsr(index, value)) {
-          return false;
-        }
-        return index != Msr.EFER || contextChanged();
-      }
-    }
-    return true;
   }
 
   private void cpuid() {

@@ -121,5 +121,8 @@ final class TwoVcpusTest {
     // One clock for both: the second was started by the first, and done before that ended.
     assertTrue(times.get(1).getFirst() > started, "it cannot begin before it is started");
     assertTrue(times.get(1).getLast() < ended);
+    final Tool.Outcome replay = Tool.run("replay", trace.toString());
+    assertEquals(ExitStatus.OK, replay.status(), replay.toString());
+    assertTrue(replay.out().lines().anyMatch(line -> line.matches("PIO +401")), replay.out());
   }
 }
