@@ -7,6 +7,7 @@
 #   bench/run.sh decoder           an instruction of the guest's kernel
 #   bench/run.sh interpreter       MIPS inside the guest, on small loops
 #   bench/run.sh refeed [TRACE]    records a second; records a boot where no TRACE is given
+#   bench/run.sh reader [TRACE]    the same without the checks: reading alone
 #   bench/run.sh all               all of these
 #   bench/run.sh jmh [ARGUMENTS]   JMH with its own arguments: a pattern, -prof gc, -h
 # Exit status 1 where boot, record or memory misses its limit. The guest is debian-12-cloud, fetched
@@ -77,15 +78,18 @@ jmh() {
   java org.openjdk.jmh.Main "$@"
 }
 
-refeed() {
+# of_trace BENCHMARK [TRACE]
+of_trace() {
+  benchmark=$1
+  shift
   if [ $# -gt 0 ]; then
-    jmh ReplayBenchmark -jvmArgsAppend "-Dvmexit.trace=$(readlink -f "$1")"
+    jmh "$benchmark" -jvmArgsAppend "-Dvmexit.trace=$(readlink -f "$1")"
     return
   fi
   folder=$(mktemp -d)
   trap 'rm -rf "$folder"' EXIT
   "$root/vmexit" run "$guest" --record "$folder/trace" --exit-on "$prompt" </dev/null >/dev/null
-  jmh ReplayBenchmark -jvmArgsAppend "-Dvmexit.trace=$folder/trace"
+  jmh "$benchmark" -jvmArgsAppend "-Dvmexit.trace=$folder/trace"
 }
 
 command=$1
@@ -95,11 +99,12 @@ case $command in
   exitpath) jmh ExitPathBenchmark -prof gc "$@" ;;
   decoder) jmh DecoderBenchmark -p "code=$(guest_folder)/vmlinuz" "$@" ;;
   interpreter) jmh InterpreterBenchmark "$@" ;;
-  refeed) refeed "$@" ;;
+  refeed) of_trace ReplayBenchmark.replay "$@" ;;
+  reader) of_trace ReplayBenchmark.read "$@" ;;
   jmh) jmh "$@" ;;
   all)
     status=0
-    for what in boot record memory exitpath decoder interpreter refeed; do
+    for what in boot record memory exitpath decoder interpreter refeed reader; do
       echo "== $what"
       "$0" $what || status=1
     done
