@@ -114,7 +114,7 @@ final class BatchReader {
   /**
    * Unpacks the records.
    *
-   * @param to room for the longest batch
+   * @param room for the longest batch
    * @return bytes of the records with their lengths
    * @throws IllegalStateException if that is not possible
    */
