@@ -8,9 +8,10 @@
 #   bench/run.sh interpreter       MIPS inside the guest, on small loops
 #   bench/run.sh refeed [TRACE]    records a second; records a boot where no TRACE is given
 #   bench/run.sh reader [TRACE]    the same without the checks: reading alone
+#   bench/run.sh seek [GIB]        dump at the end of a long trace; the limit is a second
 #   bench/run.sh all               all of these
 #   bench/run.sh jmh [ARGUMENTS]   JMH with its own arguments: a pattern, -prof gc, -h
-# Exit status 1 where boot, record or memory misses its limit. The guest is debian-12-cloud, fetched
+# Exit status 1 where boot, record, memory or seek misses its limit. The guest is debian-12-cloud, fetched
 # where it is not in the cache; boot needs qemu-system-x86_64 (Debian: qemu-system-x86).
 set -eu
 
@@ -92,6 +93,22 @@ of_trace() {
   jmh "$benchmark" -jvmArgsAppend "-Dvmexit.trace=$folder/trace"
 }
 
+# A trace of 10 GiB, or as asked, in TMPDIR; the last exits by number, instructions and time.
+seek() {
+  folder=$(mktemp -d)
+  trap 'rm -rf "$folder"' EXIT
+  places=$(java dev.vmexit.bench.LongTrace "$folder/trace" "${1:-10}")
+  status=0
+  for place in $places; do
+    start=$(date +%s%N)
+    "$root/vmexit" dump "$folder/trace" --from "$place" >"$folder/lines"
+    millis=$((($(date +%s%N) - start) / 1000000))
+    echo "dump --from $place: $millis ms, $(wc -l <"$folder/lines") exits"
+    [ "$millis" -lt 1000 ] || status=1
+  done
+  return $status
+}
+
 command=$1
 shift
 case $command in
@@ -101,10 +118,11 @@ case $command in
   interpreter) jmh InterpreterBenchmark "$@" ;;
   refeed) of_trace ReplayBenchmark.replay "$@" ;;
   reader) of_trace ReplayBenchmark.read "$@" ;;
+  seek) seek "$@" ;;
   jmh) jmh "$@" ;;
   all)
     status=0
-    for what in boot record memory exitpath decoder interpreter refeed reader; do
+    for what in boot record memory exitpath decoder interpreter refeed reader seek; do
       echo "== $what"
       "$0" $what || status=1
     done

@@ -48,7 +48,10 @@ public final class ExitDecoder {
   private static final long PAIRS = 0x0F0F_0F0F_0F0F_0F0FL;
   private static final long ONES = 0x0101_0101_0101_0101L;
 
-  private final long[] words = new long[ExitColumns.MAX_WORDS];
+  /** Words whose lengths of four bits are in one long. */
+  private static final int GROUP = 16;
+
+  private final long[] words = new long[ExitColumns.MAX_WORDS + 3];
   private final long[] last = new long[ExitColumns.KEPT];
   private final long[] lastAddress = new long[ExitColumns.KINDS];
   private final long[] lastValue = new long[ExitColumns.KINDS];
@@ -159,44 +162,45 @@ public final class ExitDecoder {
   }
 
   /**
-   * Takes the words apart. All lengths are checked before the first word is read: then no word can
-   * lie outside of {@code length}, whatever the record says.
+   * Takes the words apart, 16 at a time. The lengths of all of these are checked before the first
+   * of them is read: then no word can lie outside of {@code length}, whatever the record says.
    */
   private void unpack(final long address, final int length, final int count) {
     final long lengths = address + length - ((count + 1) >>> 1);
-    // The first comparison keeps wordBytes() inside of the record, too.
-    if (lengths < address || lengths - address != wordBytes(lengths, count)) {
+    if (lengths < address) {
       throw damaged("changes length", length);
     }
     final long[] to = words;
     long from = address;
-    for (int i = 0; i < count; ) {
-      long bytes = HostMemory.getLong(lengths + (i >>> 1));
-      for (final int end = Math.min(count, i + 16); i < end; i++) {
-        final int size = (int) bytes & 0xF;
-        bytes >>>= 4;
-        // One load, of which the bytes beyond the word are cut off.
-        to[i] = HostMemory.getLong(from) & MASK[size];
-        from += size;
+    for (int first = 0; first < count; first += GROUP) {
+      long sizes = HostMemory.getLong(lengths + (first >>> 1));
+      if (count - first < GROUP) {
+        sizes &= (1L << (count - first << 2)) - 1;
+      }
+      final boolean tooLong = (sizes & (sizes << 1 | sizes << 2 | sizes << 3) & EIGHTS) != 0;
+      // Sums of pairs, then all of them in the highest byte: at most 128.
+      final long sum = ((sizes & PAIRS) + (sizes >>> 4 & PAIRS)) * ONES >>> 56;
+      if (tooLong || sum > lengths - from) {
+        throw damaged("word lengths", sizes);
+      }
+      // Four at a time, the last of which may be none: a wrong guess of the branch predictor at
+      // each record's end costs as much as they do.
+      final int end = Math.min(count, first + GROUP);
+      for (int i = first; i < end; i += 4) {
+        to[i] = HostMemory.getLong(from) & MASK[(int) sizes & 0xF];
+        from += sizes & 0xF;
+        to[i + 1] = HostMemory.getLong(from) & MASK[(int) (sizes >>> 4) & 0xF];
+        from += sizes >>> 4 & 0xF;
+        to[i + 2] = HostMemory.getLong(from) & MASK[(int) (sizes >>> 8) & 0xF];
+        from += sizes >>> 8 & 0xF;
+        to[i + 3] = HostMemory.getLong(from) & MASK[(int) (sizes >>> 12) & 0xF];
+        from += sizes >>> 12 & 0xF;
+        sizes >>>= 16;
       }
     }
-  }
-
-  /** The sum of the words' lengths, each of four bits and at most 8; a wrong one is -1. */
-  private static int wordBytes(final long lengths, final int count) {
-    int sum = 0;
-    for (int i = 0; i < count; i += 16) {
-      long bytes = HostMemory.getLong(lengths + (i >>> 1));
-      if (count - i < 16) {
-        bytes &= (1L << (count - i << 2)) - 1;
-      }
-      if ((bytes & (bytes << 1 | bytes << 2 | bytes << 3) & EIGHTS) != 0) {
-        return -1;
-      }
-      // Pairs of lengths, then all of them in the highest byte: at most 128.
-      sum += (int) (((bytes & PAIRS) + (bytes >>> 4 & PAIRS)) * ONES >>> 56);
+    if (from != lengths) {
+      throw damaged("changes length", length);
     }
-    return sum;
   }
 
   private int columns(

@@ -142,17 +142,38 @@ public final class TraceReader implements AutoCloseable {
         };
     // Records with the same key may stand in the batch before.
     final long value = point.unit() == TracePoint.Unit.SEQUENCE ? point.value() : point.value() - 1;
-    for (int i = files.size() - 1; i >= 0; i--) {
-      final QueueFile candidate = new QueueFile(files.get(i), manifest.trace());
-      final boolean found = candidate.seek(key, value, batchReader);
-      if (found || i == 0) {
-        file = candidate;
-        nextFile = i + 1;
-        return found;
-      }
-      candidate.close();
+    if (files.isEmpty()) {
+      return false;
     }
-    return false;
+    final int number = lastFileFrom(key, value);
+    file = new QueueFile(files.get(number), manifest.trace());
+    nextFile = number + 1;
+    return file.seek(key, value, batchReader);
+  }
+
+  /** The last file whose first batch is at or before a place, or the first one. */
+  private int lastFileFrom(final QueueFile.BatchKey key, final long value) throws IOException {
+    int low = 0;
+    int high = files.size() - 1;
+    while (low < high) {
+      final int middle = (low + high + 1) >>> 1;
+      int probe = middle;
+      while (probe <= high && !firstBatch(probe)) {
+        probe++; // nothing in it can be read: the next one tells as much
+      }
+      if (probe <= high && key.of(batchReader) <= value) {
+        low = probe;
+      } else {
+        high = middle - 1;
+      }
+    }
+    return low;
+  }
+
+  private boolean firstBatch(final int number) throws IOException {
+    try (QueueFile candidate = new QueueFile(files.get(number), manifest.trace())) {
+      return candidate.first(batchReader);
+    }
   }
 
   /**
