@@ -64,6 +64,7 @@ public class InterpreterBenchmark {
             memory,
             entry,
             new VirtualMachine.Options(
+                "max",
                 VirtualMachine.MmuKind.NESTED,
                 VirtualMachine.ClockKind.VIRTUAL,
                 0,

@@ -54,6 +54,7 @@ public final class BzImageLoader {
   private static final int LOADER_UNDEFINED = 0xFF;
   private static final int OLDEST_VERSION = 0x206;
   private static final int SECTOR = 512;
+  private static final int PARAGRAPH = 16;
 
   private BzImageLoader() {}
 
@@ -68,10 +69,13 @@ public final class BzImageLoader {
     LowMemory.prepare(memory);
     final int version = checkHeader(kernel);
     final long body = setupBytes(kernel);
-    final long bodySize = kernel.u32(SYSSIZE, "header") * 16;
-    if (bodySize == 0) {
+    final long paragraphs = kernel.u32(SYSSIZE, "header") * PARAGRAPH;
+    if (paragraphs == 0) {
       throw kernel.error("has no protected-mode part; give another by --kernel");
     }
+    // The size is rounded up, which not every image is filled to (memtest86+).
+    final long missing = body + paragraphs - kernel.length();
+    final long bodySize = missing > 0 && missing < PARAGRAPH ? paragraphs - missing : paragraphs;
     kernel.require(body, bodySize, "protected-mode part");
 
     final long start = loadAddress(kernel, version);

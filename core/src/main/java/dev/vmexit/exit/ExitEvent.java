@@ -24,6 +24,7 @@ package dev.vmexit.exit;
  * <tr><td>INJECT</td><td>vector</td><td>request-to-injection time, ns, or -1</td><td>0</td>
  * <td>has error code</td><td>INJECT_*</td></tr>
  * <tr><td>DMA</td><td>gpa</td><td>length</td><td>0</td><td>true</td><td>0</td></tr>
+ * <tr><td>DEBUG</td><td>rip</td><td>DR6, or 0</td><td>0</td><td>false</td><td>DEBUG_*</td></tr>
  * <tr><td>SHUTDOWN</td><td>0</td><td>0</td><td>0</td><td>false</td><td>SHUTDOWN_*</td></tr>
  * <tr><td>GAP</td><td>first lost sequence</td><td>how many</td><td>0</td><td>false</td>
  * <td>GAP_*</td></tr>
@@ -56,6 +57,16 @@ public final class ExitEvent {
   public static final int SHUTDOWN_POWER_OFF = 2;
   public static final int SHUTDOWN_RESET = 3;
   public static final int SHUTDOWN_DEBUG_EXIT = 4;
+
+  /** The vCPU could not go on: KVM refused the guest. */
+  public static final int SHUTDOWN_FAILED = 5;
+
+  // detail of DEBUG.
+  /** A breakpoint or single step. */
+  public static final int DEBUG_EVENT = 0;
+
+  /** An instruction that KVM could not execute was executed by the interpreter. */
+  public static final int DEBUG_FINISHED = 1;
 
   // detail of GAP.
   /** Nobody knows why. */

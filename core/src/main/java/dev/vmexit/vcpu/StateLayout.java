@@ -124,6 +124,12 @@ public final class StateLayout {
 
   public static final int XMM_SIZE = 32;
 
+  /**
+   * Registers 16 to 20 stand behind the guest's sixteen, in the interpreter's sight alone: where
+   * AVX instructions are done half by half.
+   */
+  public static final int XMM_SCRATCH = XMM + 16 * XMM_SIZE;
+
   /** Entries of {@link #TLB_ENTRY_SIZE} bytes, {@link #TLB_ENTRIES} for each of the contexts. */
   public static final int TLB = 0x1000;
 

@@ -51,6 +51,20 @@ public interface Vcpu extends AutoCloseable {
   /** Asks for an IRQ_WINDOW exit as soon as {@link #interruptible} would hold. */
   void requestInterruptWindow(boolean wanted);
 
+  /**
+   * Tells when the machine wants its thread back, for a vCPU that does not count instructions: such
+   * a one leaves with {@link VcpuExit#LIMIT} about then. Others need not heed it.
+   *
+   * @param name of the deadline, the same for as long as it stands; {@code Long.MAX_VALUE}: none
+   * @param nanosLeft of the host's time
+   */
+  default void deadline(final long name, final long nanosLeft) {}
+
+  /** Why the last {@link #enter} left with {@link VcpuExit#FAILED}, for the user; else empty. */
+  default String failure() {
+    return "";
+  }
+
   /** Makes a running or the next {@link #enter} leave with KICK soon. Any thread. */
   void kick();
 

@@ -32,6 +32,21 @@ public final class VcpuExit {
   /** An instruction executed by {@link Vcpu#emulate} is complete; not recorded by itself. */
   public static final int EMULATED = 13;
 
+  /**
+   * An instruction that the processor's hypervisor could not execute was executed for it; the state
+   * is beyond it. {@link #address} is its rip.
+   */
+  public static final int FINISHED = 14;
+
+  /** A debug event: {@link #address} is its rip, {@link #value} DR6. */
+  public static final int DEBUG = 15;
+
+  /** The hypervisor reports an event of the whole machine: {@link #address} is its type. */
+  public static final int SYSTEM_EVENT = 16;
+
+  /** The vCPU cannot go on: {@link Vcpu#failure} says why. */
+  public static final int FAILED = 17;
+
   public int reason;
 
   /** rip of the instruction that exits. */

@@ -19,7 +19,9 @@ public enum RunEnd {
   /** The text given by the user appeared on the console. */
   TEXT_SEEN,
   /** The recorder could not go on. */
-  RECORDER_FAILED;
+  RECORDER_FAILED,
+  /** The vCPU cannot go on: KVM refuses the guest or an instruction. */
+  VCPU_FAILED;
 
   private static final RunEnd[] VALUES = values();
 

@@ -125,7 +125,9 @@ public final class RunLoop implements PlatformEvents {
         break;
       }
       inject();
-      int reason = vcpu.enter(clock.retiredLimit(retired(), timers.nextDeadline()));
+      final long deadline = timers.nextDeadline();
+      vcpu.deadline(deadline, deadline - now);
+      int reason = vcpu.enter(clock.retiredLimit(retired(), deadline));
       left = hostClock.nanoTime();
       guestTime += left - entered;
       clock.advance(left);
@@ -317,6 +319,20 @@ public final class RunLoop implements PlatformEvents {
         finish();
       }
       case VcpuExit.SHUTDOWN -> shutdown(ExitEvent.SHUTDOWN_TRIPLE_FAULT, RunEnd.TRIPLE_FAULT);
+      case VcpuExit.FINISHED, VcpuExit.DEBUG -> {
+        begin(ExitKind.DEBUG);
+        event.detail =
+            reason == VcpuExit.FINISHED ? ExitEvent.DEBUG_FINISHED : ExitEvent.DEBUG_EVENT;
+        finish();
+      }
+      case VcpuExit.SYSTEM_EVENT -> {
+        endDetail = "system event " + exit.address + " of KVM";
+        shutdown(ExitEvent.SHUTDOWN_RESET, RunEnd.RESET);
+      }
+      case VcpuExit.FAILED -> {
+        endDetail = vcpu.failure();
+        shutdown(ExitEvent.SHUTDOWN_FAILED, RunEnd.VCPU_FAILED);
+      }
       default -> throw new IllegalStateException("exit reason " + reason);
     }
     return -1;

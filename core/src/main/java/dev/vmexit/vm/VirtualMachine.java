@@ -14,6 +14,9 @@ import dev.vmexit.mmu.SlotView;
 import dev.vmexit.mmu.TableMemory;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
+import dev.vmexit.vcpu.kvm.KvmSystem;
+import dev.vmexit.vcpu.kvm.KvmVm;
+import dev.vmexit.vcpu.soft.CpuModel;
 import dev.vmexit.vcpu.soft.SoftVcpu;
 import dev.vmexit.x86.Seg;
 import java.util.List;
@@ -30,9 +33,21 @@ public final class VirtualMachine implements AutoCloseable {
 
   private final Vcpu vcpu;
   private final Mmu mmu;
+
+  /** The VM that the vCPU belongs to, closed after it; null where the vCPU is software. */
+  private final KvmVm kvm;
+
   private final CommandRing commands = new CommandRing();
   private final PcPlatform platform;
   private final RunLoop loop;
+
+  /** Which processor runs the guest. */
+  public enum Backend {
+    /** Ours, in software. */
+    SOFT,
+    /** The host's, by /dev/kvm. */
+    KVM
+  }
 
   /** How guest-linear addresses are translated. */
   public enum MmuKind {
@@ -49,6 +64,8 @@ public final class VirtualMachine implements AutoCloseable {
   /**
    * What can be chosen.
    *
+   * @param cpu what the guest's processor is said to be: {@code max}, {@code x86-64-v1} to {@code
+   *     v3}; {@code ,-hypervisor} behind it hides that this is a virtual machine
    * @param epochSeconds what the RTC shows at power-on, seconds since 1970, UTC
    * @param console takes what the guest sends to its serial port, on the vCPU's thread
    * @param debugConsole takes what it writes to port 0xE9
@@ -56,6 +73,7 @@ public final class VirtualMachine implements AutoCloseable {
    * @param hostClock the host's monotonic clock
    */
   public record Options(
+      String cpu,
       MmuKind mmu,
       ClockKind clock,
       long epochSeconds,
@@ -64,24 +82,47 @@ public final class VirtualMachine implements AutoCloseable {
       boolean debugExit,
       NanoClock hostClock) {}
 
+  /** Builds a machine with a software vCPU in the state that the loader left. */
+  public VirtualMachine(
+      final GuestMemory memory, final BootEntry entry, final Options options, final ExitSink sink) {
+    this(Backend.SOFT, memory, entry, options, sink);
+  }
+
   /**
    * Builds a machine in the state that the loader left.
    *
+   * @param backend with KVM, the MMU is the processor's and the clock must be the host's
    * @param memory loaded; stays the caller's, who closes it after the machine
    * @param sink takes the records; stays the caller's
+   * @throws dev.vmexit.vcpu.kvm.KvmUnavailableException where this host's KVM cannot be used
+   * @throws dev.vmexit.memory.ErrnoException where KVM refuses
    */
   public VirtualMachine(
-      final GuestMemory memory, final BootEntry entry, final Options options, final ExitSink sink) {
-    if (options.mmu() == MmuKind.SHADOW) {
+      final Backend backend,
+      final GuestMemory memory,
+      final BootEntry entry,
+      final Options options,
+      final ExitSink sink) {
+    if (backend == Backend.KVM) {
+      if (options.clock() != ClockKind.HOST) {
+        throw new IllegalArgumentException("clock=" + options.clock() + ", with KVM allowed: HOST");
+      }
+      final KvmProcessor processor = kvmProcessor(memory);
+      kvm = processor.vm();
+      mmu = processor.mmu();
+      vcpu = processor.vcpu();
+    } else if (options.mmu() == MmuKind.SHADOW) {
       final ShadowMmu shadow = new ShadowMmu(TableMemory.of(memory), SlotView.of(memory));
-      final SoftVcpu soft = new SoftVcpu(memory, shadow);
+      final SoftVcpu soft = new SoftVcpu(memory, shadow, CpuModel.of(options.cpu()));
       shadow.attach(soft);
       memory.addWriteListener(shadow);
+      kvm = null;
       mmu = shadow;
       vcpu = soft;
     } else {
+      kvm = null;
       mmu = new NestedMmu(memory);
-      vcpu = new SoftVcpu(memory, mmu);
+      vcpu = new SoftVcpu(memory, mmu, CpuModel.of(options.cpu()));
     }
     final long state = vcpu.state();
     final RunClock clock =
@@ -119,6 +160,15 @@ public final class VirtualMachine implements AutoCloseable {
     apply(entry, state);
     vcpu.stateChanged();
     mmu.setContext(entry.cr0(), entry.cr3(), entry.cr4(), entry.efer());
+  }
+
+  /**
+   * Checks the name of a processor model before a machine is built.
+   *
+   * @throws IllegalArgumentException there is none of that name: the message says which there are
+   */
+  public static void checkCpu(final String cpu) {
+    CpuModel.of(cpu);
   }
 
   private static long ramBelow(final GuestMemory memory) {
@@ -184,6 +234,36 @@ public final class VirtualMachine implements AutoCloseable {
   @Override
   public void close() {
     vcpu.close();
+    if (kvm != null) {
+      kvm.close();
+    }
+  }
+
+  /**
+   * A vCPU of KVM with what it stands on.
+   *
+   * @param mmu of the interpreter that finishes what KVM cannot; KVM itself asks no MMU of ours
+   */
+  private record KvmProcessor(Vcpu vcpu, Mmu mmu, KvmVm vm) {}
+
+  private static KvmProcessor kvmProcessor(final GuestMemory memory) {
+    final NestedMmu mmu = new NestedMmu(memory);
+    try (KvmSystem system = KvmSystem.open()) {
+      final KvmVm vm = system.createVm();
+      SoftVcpu interpreter = null;
+      try {
+        vm.prepareUserIrqchip();
+        vm.setMemory(memory, false);
+        interpreter = new SoftVcpu(memory, mmu, CpuModel.max());
+        return new KvmProcessor(vm.createVcpu(0, memory, interpreter, mmu), mmu, vm);
+      } catch (final RuntimeException e) {
+        if (interpreter != null) {
+          interpreter.close();
+        }
+        vm.close();
+        throw e;
+      }
+    }
   }
 
   /** The platform is built before the run loop that hears of its events. */

@@ -216,9 +216,23 @@ class BzImageLoaderTest {
   }
 
   @Test
+  void shouldTakeAnImageThatEndsInItsLastParagraph() {
+    final byte[] whole = Images.bzImage().array();
+
+    BzImageLoader.load(
+        memory,
+        ImageFile.of("kernel", "short", Arrays.copyOf(whole, whole.length - 15)),
+        BootOptions.NONE);
+
+    final byte[] body = new byte[Images.BZ_BODY_SIZE - 15];
+    memory.read(Images.BZ_ADDRESS, body, 0, body.length);
+    assertArrayEquals(Arrays.copyOfRange(whole, Images.BZ_BODY, whole.length - 15), body);
+  }
+
+  @Test
   void shouldRefuseEveryTruncation() {
     final byte[] whole = Images.bzImage().array();
-    for (int length = 0; length < whole.length; length += length < 0x270 ? 1 : 61) {
+    for (int length = 0; length <= whole.length - 16; length += length < 0x270 ? 1 : 61) {
       final ImageFile cut = ImageFile.of("kernel", "cut", Arrays.copyOf(whole, length));
       assertThrows(
           BootException.class,

@@ -98,6 +98,7 @@ final class BuiltInGuestRunTest {
               BootEntry.Mode.REAL16);
       final VirtualMachine.Options options =
           new VirtualMachine.Options(
+              "max",
               mmu,
               clock,
               0,

@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import org.agrona.concurrent.NanoClock;
+import org.agrona.concurrent.SystemNanoClock;
 
 /** A machine for one golden guest: keeps its exits and what it did to the bus. */
 final class GoldenMachine implements AutoCloseable {
@@ -71,16 +72,47 @@ final class GoldenMachine implements AutoCloseable {
   }
 
   GoldenMachine(final byte[] image, final VirtualMachine.MmuKind mmu) {
+    this(
+        image,
+        VirtualMachine.Backend.SOFT,
+        new VirtualMachine.Options(
+            "max",
+            mmu,
+            VirtualMachine.ClockKind.VIRTUAL,
+            0,
+            b -> {},
+            b -> {},
+            true,
+            new SteppingClock()));
+  }
+
+  /** A machine on the host's own KVM, in real time. */
+  static GoldenMachine onKvm(final byte[] image) {
+    return new GoldenMachine(
+        image,
+        VirtualMachine.Backend.KVM,
+        new VirtualMachine.Options(
+            "max",
+            VirtualMachine.MmuKind.NESTED,
+            VirtualMachine.ClockKind.HOST,
+            0,
+            b -> {},
+            b -> {},
+            true,
+            SystemNanoClock.INSTANCE));
+  }
+
+  private GoldenMachine(
+      final byte[] image,
+      final VirtualMachine.Backend backend,
+      final VirtualMachine.Options options) {
     final BootEntry entry =
         FlatLoader.load(
             memory,
             ImageFile.of("kernel", "golden guest", image),
             GoldenGuests.ADDRESS,
             BootEntry.Mode.LONG64);
-    final VirtualMachine.Options options =
-        new VirtualMachine.Options(
-            mmu, VirtualMachine.ClockKind.VIRTUAL, 0, b -> {}, b -> {}, true, new SteppingClock());
-    machine = new VirtualMachine(memory, entry, options, new Sink());
+    machine = new VirtualMachine(backend, memory, entry, options, new Sink());
     machine.platform().memory().register(new Device(), GoldenGuests.MMIO, MMIO_SIZE);
   }
 

@@ -36,21 +36,32 @@ final class ConsoleInput implements AutoCloseable {
     } else {
       saved = terminal.getAttributes();
       hook = new Thread(this::restore, "terminal-restore");
-      Runtime.getRuntime().addShutdownHook(hook);
-      terminal.enterRawMode();
-      final Attributes current = terminal.getAttributes();
-      current.setLocalFlag(Attributes.LocalFlag.ISIG, false);
-      terminal.setAttributes(current);
+      if (register(hook)) {
+        terminal.enterRawMode();
+        final Attributes current = terminal.getAttributes();
+        current.setLocalFlag(Attributes.LocalFlag.ISIG, false);
+        terminal.setAttributes(current);
+      }
     }
     final Thread reader = new Thread(this::read, "console-in");
     reader.setDaemon(true);
     reader.start();
   }
 
+  /** False where the process ends already: then the terminal stays as it is. */
+  private static boolean register(final Thread hook) {
+    try {
+      Runtime.getRuntime().addShutdownHook(hook);
+      return true;
+    } catch (final IllegalStateException e) {
+      return false;
+    }
+  }
+
   /** Starts reading the terminal, or standard input where there is none. */
   static ConsoleInput open(final CommandRing commands) {
     Terminal terminal = null;
-    if (Terminals.interactive()) {
+    if (Terminals.interactive() && !SignalStop.stopping()) {
       try {
         terminal =
             TerminalBuilder.builder()

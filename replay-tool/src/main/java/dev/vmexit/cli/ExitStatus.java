@@ -12,6 +12,7 @@ final class ExitStatus {
   static final int HALTED = 7;
   static final int TIMEOUT = 8;
   static final int RECORDING_FAILED = 9;
+  static final int VCPU_FAILED = 10;
 
   private ExitStatus() {}
 }

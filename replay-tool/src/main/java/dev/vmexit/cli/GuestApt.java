@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -26,19 +27,29 @@ final class GuestApt {
   private static final int ATTEMPTS = 3;
   private static final long FIRST_BACKOFF_MILLIS = 2_000;
 
+  /** Architecture whose package lists the host's apt is taken to have. */
+  private static final String HOST_ARCHITECTURE = "amd64";
+
   private final GuestTools tools;
+
+  /** Options for every call of apt: empty where the host's own package lists serve. */
+  private final List<String> options;
+
   private final Path directory;
   private final GuestProgress progress;
   private final LongConsumer pause;
 
   /**
    * @param directory scratch directory, which the packages are put into
+   * @param architecture Debian's name of the packages' architecture; for another than the host's,
+   *     package lists are fetched into the scratch directory, and the host's stay as they are
    * @param pause waits for so many milliseconds
    * @throws GuestException where the host has no apt
    */
   GuestApt(
       final Map<String, String> environment,
       final Path directory,
+      final String architecture,
       final GuestProgress progress,
       final LongConsumer pause) {
     for (final String program : List.of("apt-cache", "apt-get", "dpkg-deb")) {
@@ -50,11 +61,60 @@ final class GuestApt {
     this.directory = directory;
     this.progress = progress;
     this.pause = pause;
+    if (architecture.equals(HOST_ARCHITECTURE)) {
+      options = List.of();
+    } else {
+      options = privateLists(architecture);
+      updateLists(architecture);
+    }
+  }
+
+  /** Options that let apt see one foreign architecture alone, with all state in the scratch. */
+  private List<String> privateLists(final String architecture) {
+    final Path lists = directory.resolve("lists");
+    final Path cache = directory.resolve("cache");
+    try {
+      Files.createDirectories(lists.resolve("partial"));
+      Files.createDirectories(cache.resolve("archives").resolve("partial"));
+    } catch (final IOException e) {
+      throw new GuestException("cannot write to " + directory + " (" + e.getMessage() + ")", e);
+    }
+    final List<String> result = new ArrayList<>();
+    for (final String option :
+        List.of(
+            "APT::Architecture=" + architecture,
+            "APT::Architectures=" + architecture,
+            "APT::Sandbox::User=root", // the scratch directory is closed to others
+            "Dir::State::lists=" + lists,
+            "Dir::State::status=/dev/null", // what is installed is of the host's architecture
+            "Dir::Cache=" + cache,
+            "Acquire::Languages=none",
+            "Acquire::Retries=3",
+            "Acquire::http::Timeout=30")) {
+      result.add("-o");
+      result.add(option);
+    }
+    return List.copyOf(result);
+  }
+
+  private void updateLists(final String architecture) {
+    progress.line("fetching the package lists of " + architecture);
+    final GuestTools.Result result = run(() -> {}, "apt-get", "-q", "update");
+    if (result.status() != 0) {
+      // One source of several may have failed; whether the packages are known, the next call says.
+      progress.line("apt-get update: " + result.complaint());
+    }
+  }
+
+  private GuestTools.Result run(final GuestTools.Watcher watcher, final String... command) {
+    final List<String> words = new ArrayList<>(List.of(command));
+    words.addAll(options);
+    return tools.run(watcher, words.toArray(String[]::new));
   }
 
   /** The package that a meta-package stands for: the one of its dependencies with this prefix. */
   String resolve(final String metaPackage, final String prefix) {
-    final GuestTools.Result result = tools.run(() -> {}, "apt-cache", "depends", metaPackage);
+    final GuestTools.Result result = run(() -> {}, "apt-cache", "depends", metaPackage);
     if (result.status() != 0) {
       throw unknown(metaPackage, result);
     }
@@ -84,8 +144,7 @@ final class GuestApt {
 
   /** Version and size of a package, as apt would get it. */
   Deb describe(final String name) {
-    final GuestTools.Result result =
-        tools.run(() -> {}, "apt-cache", "show", "--no-all-versions", name);
+    final GuestTools.Result result = run(() -> {}, "apt-cache", "show", "--no-all-versions", name);
     if (result.status() != 0) {
       throw unknown(name, result);
     }
@@ -131,7 +190,7 @@ final class GuestApt {
             wanted.bytes() / 1e6));
     for (int attempt = 1; ; attempt++) {
       final GuestTools.Result result =
-          tools.run(
+          run(
               () -> progress.bar(wanted.name(), bytesOf(wanted), wanted.bytes()),
               "apt-get",
               "-q",

@@ -39,7 +39,7 @@ final class GuestCommand implements Runnable {
         spec.commandLine()
             .getOut()
             .printf(
-                "%-16s %-12s %4d MiB  %s%n",
+                "%-18s %-12s %4d MiB  %s%n",
                 guest.name(),
                 cached.map(GuestStore.Guest::version).orElse("not fetched"),
                 guest.memoryBytes() >> 20,

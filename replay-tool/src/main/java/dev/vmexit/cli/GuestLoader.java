@@ -73,7 +73,7 @@ final class GuestLoader {
     return load(
         name,
         guest.memoryBytes(),
-        memory -> boot(memory, guest.kernel(), Optional.of(guest.initrd()), guest.commandLine()));
+        memory -> boot(memory, guest.kernel(), guest.initrd(), guest.commandLine()));
   }
 
   Loaded kernel(final Path kernel, final Optional<Path> initrd) {

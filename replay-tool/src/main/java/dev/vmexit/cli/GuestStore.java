@@ -41,12 +41,13 @@ final class GuestStore {
   /**
    * What a machine needs of a guest.
    *
+   * @param initrd empty where the guest has no userspace
    * @param version of the kernel package
    */
   record Guest(
       String name,
       Path kernel,
-      Path initrd,
+      Optional<Path> initrd,
       String commandLine,
       long memoryBytes,
       String version) {}
@@ -55,7 +56,6 @@ final class GuestStore {
   private static final String INITRD = "initrd.gz";
   private static final String BUSYBOX = "busybox";
   private static final String PROPERTIES = "guest.properties";
-  private static final List<String> FILES = List.of(KERNEL, INITRD, BUSYBOX);
 
   private final Path directory;
   private final Map<String, String> environment;
@@ -118,7 +118,7 @@ final class GuestStore {
     final Properties properties = new Properties();
     try (InputStream in = Files.newInputStream(home.resolve(PROPERTIES))) {
       properties.load(in);
-      for (final String file : FILES) {
+      for (final String file : files(definition)) {
         final long size = Files.size(home.resolve(file));
         if (!Long.toString(size).equals(properties.getProperty(file + ".bytes"))) {
           return Optional.empty();
@@ -131,7 +131,7 @@ final class GuestStore {
         new Guest(
             definition.name(),
             home.resolve(KERNEL),
-            home.resolve(INITRD),
+            definition.userspace() ? Optional.of(home.resolve(INITRD)) : Optional.empty(),
             definition.commandLine(),
             definition.memoryBytes(),
             properties.getProperty("kernel.version", "unknown")));
@@ -192,8 +192,15 @@ final class GuestStore {
   /** Whether the guest is in the cache, and its initrd is the one that this version makes. */
   private boolean isCurrent(final GuestCatalog.Definition definition) {
     final Optional<Guest> guest = cached(definition);
-    return guest.isPresent()
-        && property(definition, "initrd.scripts").equals(GuestInitramfs.fingerprint());
+    return guest.isPresent() && (!definition.userspace() || hasCurrentScripts(definition));
+  }
+
+  private boolean hasCurrentScripts(final GuestCatalog.Definition definition) {
+    return property(definition, "initrd.scripts").equals(GuestInitramfs.fingerprint());
+  }
+
+  private static List<String> files(final GuestCatalog.Definition definition) {
+    return definition.userspace() ? List.of(KERNEL, INITRD, BUSYBOX) : List.of(KERNEL);
   }
 
   private String property(final GuestCatalog.Definition definition, final String key) {
@@ -219,19 +226,23 @@ final class GuestStore {
         properties.load(in);
       }
       Files.copy(home.resolve(KERNEL), guest.resolve(KERNEL));
-      Files.copy(home.resolve(BUSYBOX), guest.resolve(BUSYBOX));
+      if (definition.userspace()) {
+        Files.copy(home.resolve(BUSYBOX), guest.resolve(BUSYBOX));
+      }
       progress.line("making " + definition.name() + "'s initrd anew");
     } else {
       download(definition, scratch, guest, properties);
     }
-    try (OutputStream out = Files.newOutputStream(guest.resolve(INITRD))) {
-      GuestInitramfs.write(out, Files.readAllBytes(guest.resolve(BUSYBOX)));
+    if (definition.userspace()) {
+      try (OutputStream out = Files.newOutputStream(guest.resolve(INITRD))) {
+        GuestInitramfs.write(out, Files.readAllBytes(guest.resolve(BUSYBOX)));
+      }
     }
     properties.setProperty("name", definition.name());
     properties.setProperty("cmdline", definition.commandLine());
     properties.setProperty("memory", Long.toString(definition.memoryBytes()));
     properties.setProperty("initrd.scripts", GuestInitramfs.fingerprint());
-    for (final String file : FILES) {
+    for (final String file : files(definition)) {
       final byte[] bytes = Files.readAllBytes(guest.resolve(file));
       properties.setProperty(file + ".bytes", Integer.toString(bytes.length));
       properties.setProperty(file + ".sha256", sha256(bytes));
@@ -249,19 +260,26 @@ final class GuestStore {
       final Path guest,
       final Properties properties)
       throws IOException {
-    final GuestApt apt = new GuestApt(environment, scratch, progress, pause);
-    final GuestApt.Deb kernel =
-        apt.describe(apt.resolve(definition.kernelPackage(), definition.kernelPrefix()));
-    final GuestApt.Deb busybox = apt.describe("busybox-static");
+    final GuestApt apt =
+        new GuestApt(environment, scratch, definition.architecture(), progress, pause);
+    final String name =
+        definition.kernelPrefix().isEmpty()
+            ? definition.kernelPackage()
+            : apt.resolve(definition.kernelPackage(), definition.kernelPrefix());
+    final GuestApt.Deb kernel = apt.describe(name);
+    final String file = definition.kernelFile();
     final GuestTar.Entry image =
-        apt.extract(
-            apt.download(kernel), "boot/vmlinuz-*", path -> path.startsWith("boot/vmlinuz-"));
+        apt.extract(apt.download(kernel), file + "*", path -> path.startsWith(file));
     Files.write(guest.resolve(KERNEL), image.content());
+    properties.setProperty("kernel.package", kernel.name());
+    properties.setProperty("kernel.version", kernel.version());
+    if (!definition.userspace()) {
+      return;
+    }
+    final GuestApt.Deb busybox = apt.describe("busybox-static");
     final GuestTar.Entry program =
         apt.extract(apt.download(busybox), "bin/busybox", path -> path.endsWith("bin/busybox"));
     Files.write(guest.resolve(BUSYBOX), program.content());
-    properties.setProperty("kernel.package", kernel.name());
-    properties.setProperty("kernel.version", kernel.version());
     properties.setProperty("busybox.version", busybox.version());
   }
 

@@ -2,6 +2,7 @@ package dev.vmexit.cli;
 
 import dev.vmexit.boot.BootException;
 import dev.vmexit.trace.TraceException;
+import dev.vmexit.vcpu.kvm.KvmUnavailableException;
 import java.io.PrintWriter;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -40,7 +41,8 @@ import picocli.CommandLine.UnmatchedArgumentException;
       "6:run: the guest's kernel panicked",
       "7:run: the guest halted with interrupts disabled",
       "8:run: --timeout is over",
-      "9:run: the recording could not go on"
+      "9:run: the recording could not go on",
+      "10:run: the vCPU could not go on"
     })
 public final class Main implements Runnable {
   @Spec private CommandSpec spec;
@@ -63,6 +65,12 @@ public final class Main implements Runnable {
     final Main main = new Main();
     try {
       return commandLine(main).execute(args);
+    } catch (final LinkageError e) {
+      if (!SignalStop.stopping()) {
+        throw e;
+      }
+      // A library could not be set up, as it may not register for the end that is under way.
+      return ExitStatus.ERROR;
     } finally {
       SignalStop.finished();
     }
@@ -103,9 +111,13 @@ public final class Main implements Runnable {
   private int report(final Exception e, final PrintWriter err) {
     if (debug) {
       e.printStackTrace(err);
+    } else if (SignalStop.stopping()) {
+      // What fails while the process ends fails because it ends.
+      err.println("vmexit: stopped (" + e.getMessage() + ")");
     } else if (e instanceof TraceException
         || e instanceof BootException
         || e instanceof GuestException
+        || e instanceof KvmUnavailableException
         || e instanceof UserException) {
       err.println("vmexit: " + e.getMessage());
     } else {

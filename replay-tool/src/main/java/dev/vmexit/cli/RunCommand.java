@@ -117,15 +117,33 @@ final class RunCommand implements Callable<Integer> {
   @Option(
       names = "--backend",
       paramLabel = "NAME",
-      defaultValue = "soft",
-      description = "The processor: soft.")
-  private String backend;
+      defaultValue = "auto",
+      description = {
+        "The processor: kvm, soft (ours), or auto: KVM where the",
+        "host has VMX or SVM and /dev/kvm opens.",
+        "Default: ${DEFAULT-VALUE}."
+      })
+  private BackendChoice.Wish backend;
+
+  @Option(
+      names = "--cpu",
+      paramLabel = "MODEL",
+      defaultValue = "max",
+      description = {
+        "What the processor is: x86-64-v1, x86-64-v2, x86-64-v3, max;",
+        "MODEL,-hypervisor hides that the machine is a virtual one.",
+        "Default: ${DEFAULT-VALUE}."
+      })
+  private String cpu;
 
   @Option(
       names = "--mmu",
       paramLabel = "KIND",
       defaultValue = "shadow",
-      description = "shadow or nested paging. Default: ${DEFAULT-VALUE}.")
+      description = {
+        "shadow or nested paging, of the software vCPU.",
+        "Default: ${DEFAULT-VALUE}."
+      })
   private VirtualMachine.MmuKind mmu;
 
   @Option(
@@ -178,6 +196,11 @@ final class RunCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     checkOptions();
+    try {
+      VirtualMachine.checkCpu(cpu);
+    } catch (final IllegalArgumentException e) {
+      throw new UserException("--cpu " + cpu + ": " + e.getMessage(), e);
+    }
     final Set<ExitKind> kinds = kinds();
     try (GuestLoader.Loaded loaded = load()) {
       return run(loaded, kinds);
@@ -187,9 +210,6 @@ final class RunCommand implements Callable<Integer> {
   private void checkOptions() {
     if (vcpus != 1) {
       throw new UserException("--vcpus " + vcpus + ": this version runs 1 vCPU");
-    }
-    if (!"soft".equals(backend)) {
-      throw new UserException("--backend " + backend + " is not known; this version has soft");
     }
     if (!"stdio".equals(console) && !"none".equals(console)) {
       throw new UserException("--console " + console + " is not known; give stdio or none");
@@ -285,14 +305,21 @@ final class RunCommand implements Callable<Integer> {
   @SuppressWarnings("try") // the resources are scopes, nobody calls them
   private int run(final GuestLoader.Loaded loaded, final Set<ExitKind> kinds) {
     final PrintWriter err = spec.commandLine().getErr();
+    final BackendChoice choice = BackendChoice.of(backend, reasonForSoft());
+    if (!choice.line().isEmpty()) {
+      err.println("vmexit: " + choice.line());
+      err.flush();
+    }
     final Path folder = noRecord ? null : recordFolder(loaded.name());
     final Late<VirtualMachine> machine = new Late<>();
+    // Before there is anything that would be left behind half-made.
+    SignalStop.arm(() -> machine.ifSet(vm -> vm.commands().stop(RunEnd.STOPPED)));
     final Recorder recorder =
         folder == null
             ? null
             : Recorder.start(
                 folder,
-                manifest(loaded, kinds),
+                manifest(loaded, kinds, choice.backend()),
                 RecorderOptions.blocking(RING_BYTES),
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
                 why -> machine.ifSet(vm -> vm.commands().stop(RunEnd.RECORDER_FAILED)));
@@ -309,9 +336,11 @@ final class RunCommand implements Callable<Integer> {
             () -> machine.ifSet(vm -> vm.commands().stop(RunEnd.TEXT_SEEN)));
     try (VirtualMachine vm =
         new VirtualMachine(
+            choice.backend(),
             loaded.memory(),
             loaded.entry(),
             new VirtualMachine.Options(
+                cpu,
                 mmu,
                 clock,
                 clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
@@ -324,6 +353,9 @@ final class RunCommand implements Callable<Integer> {
         saveStart(folder, loaded.memory(), vm.vcpu());
       }
       machine.set(vm);
+      if (SignalStop.stopping()) {
+        vm.commands().stop(RunEnd.STOPPED);
+      }
       if (recorder != null && recorder.failure() != null) {
         vm.commands().stop(RunEnd.RECORDER_FAILED);
       }
@@ -427,7 +459,21 @@ final class RunCommand implements Callable<Integer> {
     }
   }
 
-  private TraceManifest manifest(final GuestLoader.Loaded loaded, final Set<ExitKind> kinds) {
+  /** An option given that only the software vCPU can follow. */
+  private Optional<String> reasonForSoft() {
+    if (clock == VirtualMachine.ClockKind.VIRTUAL) {
+      return Optional.of("--clock virtual");
+    }
+    return spec.commandLine().getParseResult().hasMatchedOption("--mmu")
+        ? Optional.of("--mmu " + mmu.name().toLowerCase(Locale.ROOT))
+        : Optional.empty();
+  }
+
+  private TraceManifest manifest(
+      final GuestLoader.Loaded loaded,
+      final Set<ExitKind> kinds,
+      final VirtualMachine.Backend processor) {
+    final boolean kvm = processor == VirtualMachine.Backend.KVM;
     final List<TraceManifest.MemorySlot> slots =
         loaded.memory().slots().stream()
             .map(s -> new TraceManifest.MemorySlot(s.gpa(), s.bytes(), s.readOnly()))
@@ -438,9 +484,9 @@ final class RunCommand implements Callable<Integer> {
         String.join(" ", spec.commandLine().getParseResult().originalArgs()),
         slots,
         vcpus,
-        backend,
-        mmu.name().toLowerCase(Locale.ROOT),
-        "vmexit software processor",
+        processor.name().toLowerCase(Locale.ROOT),
+        kvm ? "hardware" : mmu.name().toLowerCase(Locale.ROOT),
+        kvm ? HostCpu.read().model() + " (KVM)" : cpu,
         clock.name().toLowerCase(Locale.ROOT),
         "System.nanoTime",
         Instant.now(),
@@ -500,10 +546,7 @@ final class RunCommand implements Callable<Integer> {
     }
   }
 
-  /**
-   * Ends the run on SIGINT, SIGTERM and SIGHUP, by the JVM's shutdown, which waits until the trace
-   * is closed; and when the time is over.
-   */
+  /** Ends the run when the time is over. */
   private static final class Stopper implements AutoCloseable {
     private final CountDownLatch done = new CountDownLatch(1);
 
@@ -524,7 +567,6 @@ final class RunCommand implements Callable<Integer> {
         timer.setDaemon(true);
         timer.start();
       }
-      SignalStop.arm(() -> vm.commands().stop(RunEnd.STOPPED));
     }
 
     @Override

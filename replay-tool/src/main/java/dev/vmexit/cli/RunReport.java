@@ -78,13 +78,23 @@ final class RunReport {
             err.println("vmexit: stopped, as the recording could not go on");
             yield ExitStatus.RECORDING_FAILED;
           }
+          case VCPU_FAILED -> {
+            err.println("vmexit: the vCPU cannot go on: " + result.detail() + "; its last exits:");
+            died(err, vm);
+            yield ExitStatus.VCPU_FAILED;
+          }
           case DEBUG_EXIT -> {
             err.println("vmexit: the guest ended the run with status " + result.status());
             yield result.status() & 0xFF;
           }
         };
-    err.printf(
-        Locale.ROOT, "vmexit: %,d instructions, %,d exits%n", result.retired(), result.exits());
+    if (result.retired() > 0) {
+      err.printf(
+          Locale.ROOT, "vmexit: %,d instructions, %,d exits%n", result.retired(), result.exits());
+    } else {
+      // KVM does not count instructions.
+      err.printf(Locale.ROOT, "vmexit: %,d exits%n", result.exits());
+    }
     err.flush();
     return status;
   }

@@ -8,6 +8,7 @@ import java.util.concurrent.CountDownLatch;
  */
 final class SignalStop {
   private static volatile Runnable action = () -> {};
+  private static volatile boolean stopping;
   private static CountDownLatch finished;
   private static Thread hook;
 
@@ -52,7 +53,13 @@ final class SignalStop {
     }
   }
 
+  /** Whether a shutdown has begun. */
+  static boolean stopping() {
+    return stopping;
+  }
+
   private static void stop(final CountDownLatch latch) {
+    stopping = true;
     action.run();
     try {
       latch.await();

@@ -1,6 +1,7 @@
 package dev.vmexit.replay;
 
 import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.exit.ExitKind;
 import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.mmu.Translation;
 import dev.vmexit.x86.ControlRegisters;
@@ -43,6 +44,10 @@ final class InstructionCheck {
   boolean check(final ExitEvent event, final ShadowMmu mmu) {
     switch (event.kind) {
       case PIO, CR, MSR, CPUID, HLT, INVLPG, TSC -> {
+        // A task switch: whatever led to it, the new CR3 is from the TSS.
+        if (event.kind == ExitKind.CR && event.instructionLength == 0 && event.address == 3) {
+          return findings.same("value", event.value, event.cr3);
+        }
         // Without its instruction such a record cannot be.
         if (event.instructionLength == 0) {
           return findings.differ("instruction bytes", "none", "some");

@@ -89,6 +89,7 @@ final class BadInputTest {
         "stat                    | TRACE;vmexit stat --help",
         "stat x --by colour      | --by;'colour';KIND",
         "dump x --from minus     | --from;'minus'",
+        "run --backend tcg       | --backend;'tcg';KVM",
         "guest nope              | unknown command: 'nope';vmexit guest --help",
         "guest fetch             | NAME",
       })
@@ -104,7 +105,8 @@ final class BadInputTest {
         "guest fetch nope                 | nope;debian-12-cloud",
         "run --vcpus 2                    | --vcpus 2;1 vCPU",
         "run --vcpus 0                    | --vcpus 0;1 vCPU",
-        "run --backend kvm                | --backend kvm;soft",
+        "run --backend kvm --clock virtual | --backend kvm;--clock virtual;--backend soft",
+        "run --backend kvm --mmu shadow   | --backend kvm;--mmu shadow;--backend soft",
         "run --console gtk                | --console gtk;stdio or none",
         "run --memory 0                   | --memory 0;at least 1M",
         "run --memory 12X                 | --memory 12X;512M",

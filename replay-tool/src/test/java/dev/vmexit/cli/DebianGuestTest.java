@@ -28,7 +28,7 @@ import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * Boots the Debian guest, unmodified, as users do. Needs it in the cache, or an apt to fetch it by;
@@ -181,37 +181,61 @@ final class DebianGuestTest {
 
   // ---- a flipped bit ----
 
-  private enum Damage {
-    TABLE_ENTRY(event -> filled(event), event -> event.walkValue[event.walkCount - 1] ^= 1 << 20),
-    UPPER_TABLE_ENTRY(event -> filled(event), event -> event.walkValue[1] ^= 1 << 13),
-    PRESENT_BIT(event -> filled(event), event -> event.walkValue[event.walkCount - 1] ^= 1),
-    FAULT_ADDRESS(event -> filled(event), event -> event.address ^= 1 << 21),
-    PORT(event -> event.kind == ExitKind.PIO, event -> event.address ^= 1),
-    MMIO_ADDRESS(event -> event.kind == ExitKind.MMIO, event -> event.address ^= 1 << 4),
-    INTERRUPT_VECTOR(
-        event -> event.kind == ExitKind.INJECT && event.detail == ExitEvent.INJECT_INTERRUPT,
-        event -> event.address ^= 1),
-    EXCEPTION_VECTOR(
-        event -> event.kind == ExitKind.INJECT && event.detail == ExitEvent.INJECT_EXCEPTION,
-        event -> event.address ^= 1);
-
-    private final Predicate<ExitEvent> target;
-    private final Consumer<ExitEvent> flip;
-
-    Damage(final Predicate<ExitEvent> target, final Consumer<ExitEvent> flip) {
-      this.target = target;
-      this.flip = flip;
-    }
-
-    private static boolean filled(final ExitEvent event) {
-      return event.kind == ExitKind.PAGE_FAULT
-          && event.detail == ExitEvent.PF_FILLED
-          && event.walkCount == 4;
+  /**
+   * A bit to flip.
+   *
+   * @param target whether a record has it
+   * @param flip what to do to the record
+   */
+  record Damage(String what, Predicate<ExitEvent> target, Consumer<ExitEvent> flip) {
+    @Override
+    public String toString() {
+      return what;
     }
   }
 
+  private static final Damage TABLE_ENTRY =
+      new Damage(
+          "frame in a page-table entry",
+          DebianGuestTest::isFilled,
+          event -> event.walkValue[event.walkCount - 1] ^= 1 << 20);
+
+  static List<Damage> damages() {
+    return List.of(
+        TABLE_ENTRY,
+        new Damage(
+            "present bit of a page-table entry",
+            DebianGuestTest::isFilled,
+            event -> event.walkValue[event.walkCount - 1] ^= 1),
+        new Damage(
+            "frame in an upper table's entry",
+            DebianGuestTest::isFilled,
+            event -> event.walkValue[1] ^= 1 << 13),
+        new Damage(
+            "address of a fault", DebianGuestTest::isFilled, event -> event.address ^= 1 << 21),
+        new Damage("port", event -> event.kind == ExitKind.PIO, event -> event.address ^= 1),
+        new Damage(
+            "address of MMIO",
+            event -> event.kind == ExitKind.MMIO,
+            event -> event.address ^= 1 << 4),
+        new Damage(
+            "vector of an interrupt",
+            event -> event.kind == ExitKind.INJECT && event.detail == ExitEvent.INJECT_INTERRUPT,
+            event -> event.address ^= 1),
+        new Damage(
+            "vector of an exception",
+            event -> event.kind == ExitKind.INJECT && event.detail == ExitEvent.INJECT_EXCEPTION,
+            event -> event.address ^= 1));
+  }
+
+  private static boolean isFilled(final ExitEvent event) {
+    return event.kind == ExitKind.PAGE_FAULT
+        && event.detail == ExitEvent.PF_FILLED
+        && event.walkCount == 4;
+  }
+
   @ParameterizedTest
-  @EnumSource(Damage.class)
+  @MethodSource("damages")
   void shouldCatchAndNameAFlippedBit(final Damage damage) throws Exception {
     final Path trace = boot("shadow", "virtual").trace;
     final long records = TraceFolder.load(trace).records();
@@ -254,9 +278,9 @@ final class DebianGuestTest {
       while (reader.next(event)) {
         if (damaged < 0
             && event.sequence > reader.manifest().records() / 2
-            && Damage.TABLE_ENTRY.target.test(event)) {
+            && TABLE_ENTRY.target.test(event)) {
           damaged = event.sequence;
-          Damage.TABLE_ENTRY.flip.accept(event);
+          TABLE_ENTRY.flip.accept(event);
         }
         recorder.sink(0).write(event);
       }

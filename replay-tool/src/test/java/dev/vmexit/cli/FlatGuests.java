@@ -116,8 +116,8 @@ final class FlatGuests {
 
   private static void print(final Assembler a, final String text) {
     a.mov(DX, UART);
-    for (final char c : text.toCharArray()) {
-      a.mov(AL, c);
+    for (int i = 0; i < text.length(); i++) {
+      a.mov(AL, text.charAt(i));
       a.out(DX, AL);
     }
   }

@@ -37,7 +37,7 @@ final class ForkedTool implements AutoCloseable {
     command.add("-cp");
     command.add(System.getProperty("java.class.path"));
     command.add(Main.class.getName());
-    command.addAll(List.of(args));
+    command.addAll(Tool.onSoft(args));
     return command;
   }
 

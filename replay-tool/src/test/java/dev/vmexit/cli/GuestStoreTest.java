@@ -102,7 +102,7 @@ class GuestStoreTest {
     assertArrayEquals(KERNEL, Files.readAllBytes(guest.kernel()));
     final ByteArrayOutputStream initrd = new ByteArrayOutputStream();
     GuestInitramfs.write(initrd, BUSYBOX);
-    assertArrayEquals(initrd.toByteArray(), Files.readAllBytes(guest.initrd()));
+    assertArrayEquals(initrd.toByteArray(), Files.readAllBytes(guest.initrd().orElseThrow()));
     assertEquals("6.1.9-1", guest.version());
     assertEquals(512 << 20, guest.memoryBytes());
     assertTrue(guest.commandLine().contains("console=ttyS0"));
@@ -114,6 +114,62 @@ class GuestStoreTest {
     assertTrue(
         said.toString(StandardCharsets.UTF_8)
             .contains("fetching linux-image-6.1.0-9-cloud-amd64 6.1.9-1 (26.7 MB)"));
+  }
+
+  @Test
+  void shouldUsePackageListsOfItsOwnWhenTheGuestIsOfAnotherArchitecture() throws IOException {
+    tar("linux-image-6.1.0-9-686-pae", "./boot/vmlinuz-6.1.0-9-686-pae", KERNEL);
+    tool(
+        "apt-cache",
+        """
+        case "$*" in
+          "depends linux-image-686-pae -o APT::Architecture=i386 "*)
+            echo "  Depends: linux-image-6.1.0-9-686-pae" ;;
+          "show --no-all-versions linux-image-6.1.0-9-686-pae -o APT::Architecture=i386 "*)
+            printf 'Package: x\\nVersion: 6.1.9-1\\nSize: 1000000\\n' ;;
+          "show --no-all-versions busybox-static -o APT::Architecture=i386 "*)
+            printf 'Package: x\\nVersion: 1:1.35\\nSize: 900000\\n' ;;
+          *) echo "E: No packages found" >&2; exit 100 ;;
+        esac
+        """);
+    tool(
+        "apt-get",
+        """
+        [ "$2" = update ] && exit 0
+        name=${7%%=*}
+        cp $STUB/$name.tar ./${name}_1_i386.deb
+        """);
+
+    final GuestStore.Guest guest = store().require("debian-12-686-pae");
+
+    assertArrayEquals(KERNEL, Files.readAllBytes(guest.kernel()));
+    final List<String> updates =
+        calls("apt-get").stream().filter(c -> c.startsWith("apt-get -q update ")).toList();
+    assertEquals(1, updates.size());
+    final String scratch = folder.resolve("cache").resolve("guests").toString();
+    assertTrue(updates.getFirst().contains(" -o Dir::State::lists=" + scratch), updates.toString());
+    assertTrue(updates.getFirst().contains(" -o Dir::Cache=" + scratch), updates.toString());
+    assertTrue(updates.getFirst().contains(" -o Dir::State::status=/dev/null"));
+  }
+
+  @Test
+  void shouldTakeTheKernelAloneWhenTheGuestHasNoUserspace() throws IOException {
+    tar("memtest86+", "./boot/memtest86+x64.bin", KERNEL);
+    tool(
+        "apt-cache",
+        """
+        [ "$*" = "show --no-all-versions memtest86+" ] || exit 100
+        printf 'Package: x\\nVersion: 6.10-4\\nSize: 122832\\n'
+        """);
+
+    final GuestStore.Guest guest = store().require("memtest86");
+
+    assertArrayEquals(KERNEL, Files.readAllBytes(guest.kernel()));
+    assertTrue(guest.initrd().isEmpty());
+    assertEquals(16 << 20, guest.memoryBytes());
+    assertEquals(1, calls("apt-get").size());
+    store().require("memtest86");
+    assertEquals(1, calls("apt-get").size(), "it is in the cache");
   }
 
   @Test
@@ -238,7 +294,9 @@ class GuestStoreTest {
     final GuestException e = assertThrows(GuestException.class, () -> store().require("debian-13"));
 
     assertEquals(
-        "unknown guest debian-13, known: debian-12-cloud; or give --kernel FILE", e.getMessage());
+        "unknown guest debian-13, known: debian-12-cloud, debian-12-amd64, debian-12-686-pae,"
+            + " debian-12-686, memtest86, memtest86-ia32; or give --kernel FILE",
+        e.getMessage());
   }
 
   @Test

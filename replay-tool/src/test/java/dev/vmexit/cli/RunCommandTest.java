@@ -9,6 +9,8 @@ import dev.vmexit.boot.BuiltInGuest;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.trace.TraceFolder;
 import dev.vmexit.trace.TraceManifest;
+import dev.vmexit.vcpu.kvm.KvmSystem;
+import dev.vmexit.vcpu.kvm.KvmUnavailableException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -18,6 +20,7 @@ import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -211,5 +214,38 @@ final class RunCommandTest {
     args[args.length - 1] = "--no-record";
     args[1] = "--huge-pages";
     assertEquals(ExitStatus.HALTED, Tool.run(args).status());
+  }
+
+  /** Which one it is depends on the host; that it is said does not. */
+  @Test
+  void shouldSayWhichProcessorAndWhyWhenLeftToChoose() {
+    final Tool.Outcome run = Tool.run("run", "--backend", "auto", "--no-record");
+    assertEquals(ExitStatus.OK, run.status(), run.err());
+    final String first = run.err().lines().findFirst().orElse("");
+    assertTrue(
+        first.matches("vmexit: backend kvm: (VMX|SVM) and /dev/kvm")
+            || first.matches("vmexit: backend soft: .+"),
+        run.err());
+    final Tool.Outcome virtual =
+        Tool.run("run", "--backend", "auto", "--clock", "virtual", "--no-record");
+    assertEquals(
+        "vmexit: backend soft: --clock virtual asks for it",
+        virtual.err().lines().findFirst().orElse(""));
+  }
+
+  @Test
+  void shouldRecordWhatAReplayAgreesWithWhenOnKvm(@TempDir final Path folder) {
+    try {
+      KvmSystem.open().close();
+    } catch (final KvmUnavailableException e) {
+      Assumptions.abort("SKIPPED, not tested on this host: " + e.getMessage());
+    }
+    final String trace = folder.resolve("trace").toString();
+    final Tool.Outcome run = Tool.run("run", "--backend", "kvm", "--record", trace);
+    assertEquals(ExitStatus.OK, run.status(), run.err());
+    assertTrue(run.out().contains("all checks passed"), run.out());
+    final Tool.Outcome replay = Tool.run("replay", trace);
+    assertEquals(ExitStatus.OK, replay.status(), replay.err() + replay.out());
+    assertTrue(replay.out().contains("records agree"), replay.out());
   }
 }

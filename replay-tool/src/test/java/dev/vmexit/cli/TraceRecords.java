@@ -44,7 +44,7 @@ final class TraceRecords {
         Objects.hash(
             e.sequence,
             e.vcpu,
-            e.kind.ordinal(),
+            e.kind,
             e.retired,
             e.rip,
             e.csBase,

@@ -130,7 +130,8 @@ public final class Recorder implements AutoCloseable {
       recorder.madeFolder = made;
       recorder.thread.start();
       return recorder;
-    } catch (final IOException | InternalError | RuntimeException e) {
+    } catch (final IOException | InternalError | LinkageError | RuntimeException e) {
+      // LinkageError: the queue's classes do not come up in a process that is ending.
       if (!(e instanceof FileAlreadyExistsException)) { // then it is another's recording
         TraceFolder.clear(folder, made);
       }

@@ -82,7 +82,7 @@ final class BlockBuilder {
           ? SystemOps.protectionFault(insn)
           : SystemOps.undefined(insn);
     }
-    if (!CpuidModel.knows(insn)) {
+    if (!cpu.model().knows(insn)) {
       return SystemOps.undefined(insn);
     }
     Op op = IntegerOps.bind(insn);

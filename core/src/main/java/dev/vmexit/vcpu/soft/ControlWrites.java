@@ -64,7 +64,7 @@ final class ControlWrites {
   }
 
   static void cr3(final SoftVcpu cpu, final long value) {
-    if (cpu.isLong() && value >>> CpuidModel.PHYSICAL_BITS != 0) {
+    if (cpu.isLong() && value >>> CpuModel.PHYSICAL_BITS != 0) {
       throw cpu.raise(Vector.GP, 0);
     }
     cpu.reg64(StateLayout.CR3, value);
@@ -73,7 +73,7 @@ final class ControlWrites {
   }
 
   static void cr4(final SoftVcpu cpu, final long value) {
-    if ((value & ~SoftVcpu.allowedCr4()) != 0
+    if ((value & ~cpu.model().allowedCr4()) != 0
         || cpu.isLong() && (value & ControlRegisters.CR4_PAE) == 0) {
       throw cpu.raise(Vector.GP, 0);
     }

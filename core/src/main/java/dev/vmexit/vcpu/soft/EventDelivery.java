@@ -9,8 +9,7 @@ import dev.vmexit.x86.Vector;
 
 /**
  * Takes interrupts and exceptions through the IDT (SDM Vol. 3A, 6.12 to 6.14; real mode: 20.1.4).
- * Either all of a delivery happens or none: registers change after the last store. Task gates are
- * refused with #GP.
+ * Either all of a delivery happens or none: registers change after the last store.
  */
 final class EventDelivery {
   /** INTR and NMI. */
@@ -28,6 +27,11 @@ final class EventDelivery {
   /** INT1. */
   static final int PRIVILEGED_SOFTWARE = 4;
 
+  /** No event of the guest's: the second half of a task switch. */
+  static final int TASK_LOAD = 5;
+
+  private static final int GATE_TASK = 5;
+
   private static final int GATE_INTERRUPT16 = 6;
   private static final int GATE_TRAP16 = 7;
   private static final int GATE_INTERRUPT = 0xE;
@@ -44,7 +48,9 @@ final class EventDelivery {
   }
 
   void deliver(final int vector, final int type, final boolean hasErrorCode, final int errorCode) {
-    if (!cpu.isProtected()) {
+    if (type == TASK_LOAD) {
+      cpu.tasks().loadSegments();
+    } else if (!cpu.isProtected()) {
       deliverReal(vector);
     } else {
       deliverProtected(vector, type, hasErrorCode, errorCode);
@@ -90,6 +96,17 @@ final class EventDelivery {
     final int rights = Descriptor.rights(gate);
     final int gateType = rights & (Descriptor.S | Descriptor.TYPE);
     final boolean gate16 = gateType == GATE_INTERRUPT16 || gateType == GATE_TRAP16;
+    if (gateType == GATE_TASK && !wide) {
+      if (software && Descriptor.dpl(rights) < cpu.cpl()) {
+        throw cpu.raise(Vector.GP, idtError);
+      }
+      if ((rights & Descriptor.PRESENT) == 0) {
+        throw cpu.raise(Vector.NP, idtError);
+      }
+      final long saved = cpu.rflags() | (type == EXCEPTION ? Flags.RF : 0);
+      cpu.tasks().deliver(gate, saved, ext, hasErrorCode, errorCode);
+      return;
+    }
     if (gateType != GATE_INTERRUPT && gateType != GATE_TRAP && (wide || !gate16)
         || software && Descriptor.dpl(rights) < cpu.cpl()) {
       throw cpu.raise(Vector.GP, idtError);

@@ -10,7 +10,7 @@ import dev.vmexit.x86.Vector;
 
 /**
  * Far JMP, CALL and RET, IRET, and the fast system calls (SDM Vol. 2, the instructions' pages).
- * Call gates, task gates and task switches are refused with #GP.
+ * Gates and task switches are {@link CallGates}' and {@link TaskSwitch}'s.
  */
 final class FarTransfers {
   private static final int RSP = StateLayout.gpr(Gpr.RSP);
@@ -65,6 +65,9 @@ final class FarTransfers {
       cpu.modeChanged();
       return;
     }
+    if (cpu.gates().transfer(selector, false)) {
+      return;
+    }
     final int cpl = cpu.cpl();
     final long raw = SegmentLoader.checkedCode(cpu, selector);
     checkTarget(cpu, target, raw);
@@ -75,6 +78,9 @@ final class FarTransfers {
 
   static void call(
       final SoftVcpu cpu, final int selector, final long offset, final int operandSize) {
+    if (!realOrVm86(cpu) && cpu.gates().transfer(selector, true)) {
+      return;
+    }
     final long target = truncate(offset, operandSize);
     final long csAt = cpu.stackAddress(-operandSize, operandSize, true);
     final long ipAt = cpu.stackAddress(-2L * operandSize, operandSize, true);
@@ -215,7 +221,12 @@ final class FarTransfers {
       return;
     }
     if ((cpu.systemFlags() & Flags.NT) != 0) {
-      throw cpu.raise(Vector.GP, 0);
+      if (cpu.isLong()) {
+        throw cpu.raise(Vector.GP, 0);
+      }
+      cpu.tasks().returnToLink();
+      cpu.unblockNmi();
+      return;
     }
     final long target = cpu.load(cpu.stackAddress(0, operandSize, false), operandSize);
     final int selector =
@@ -224,6 +235,7 @@ final class FarTransfers {
         cpu.load(cpu.stackAddress(2L * operandSize, operandSize, false), operandSize);
     if ((image & Flags.VM) != 0 && cpu.cpl() == 0 && !cpu.isLong() && operandSize == 4) {
       returnToVm86(cpu, target, selector, image);
+      cpu.resume(image);
       cpu.unblockNmi();
       return;
     }
@@ -264,6 +276,7 @@ final class FarTransfers {
       cpu.modeChanged();
     }
     cpu.setRflags(mergeFlags(oldFlags, image, operandSize, oldCpl, oldIopl));
+    cpu.resume(operandSize == 2 ? 0 : image);
     cpu.unblockNmi();
   }
 

@@ -8,6 +8,7 @@ import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.TableWrites;
 import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.ControlRegisters;
+import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Vector;
 
 /**
@@ -35,6 +36,13 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
   final BlockCache code = new BlockCache();
   final VcpuExit exit = new VcpuExit();
   final TableWrites tableWrites = new TableWrites();
+  final Breakpoints breakpoints = new Breakpoints();
+
+  /** Every data access takes the slow path: breakpoints of data, alignment checks. */
+  boolean slowMemory;
+
+  /** What {@link #tlb} is meanwhile: a context that stays empty; 0 until it is needed. */
+  private long emptyTlb;
 
   private final Translation.Result result = new Translation.Result();
   private final long[] fragments = new long[MAX_FRAGMENTS];
@@ -224,7 +232,40 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
 
   final void selectContext(final int newContext) {
     context = newContext;
-    tlb = state + StateLayout.TLB + (long) newContext * StateLayout.TLB_CONTEXT_SIZE;
+    tlb =
+        slowMemory
+            ? emptyTlb
+            : state + StateLayout.TLB + (long) newContext * StateLayout.TLB_CONTEXT_SIZE;
+  }
+
+  /** Sends all data accesses by the slow path, or no longer; a context is to be selected next. */
+  final void setSlowMemory(final boolean slow) {
+    slowMemory = slow;
+    if (slow && emptyTlb == 0) {
+      emptyTlb = HostMemory.allocate(StateLayout.TLB_CONTEXT_SIZE);
+      HostMemory.fill(emptyTlb, StateLayout.TLB_CONTEXT_SIZE, 0xFF);
+    }
+  }
+
+  final void freeEmptyTlb() {
+    if (emptyTlb != 0) {
+      HostMemory.free(emptyTlb);
+      emptyTlb = 0;
+    }
+  }
+
+  /** What only the slow path can see: misalignment, and accesses that a breakpoint waits for. */
+  private void observe(final long linear, final int size, final boolean write) {
+    if (context == USER_CONTEXT && (linear & size - 1) != 0 && checksAlignment()) {
+      throw raise(Vector.AC, 0);
+    }
+    breakpoints.access(linear, size, write);
+  }
+
+  /** CPL 3 with CR0.AM and RFLAGS.AC (SDM Vol. 3A, 6.15, interrupt 17). */
+  final boolean checksAlignment() {
+    return (HostMemory.getLong(state + StateLayout.RFLAGS) & Flags.AC) != 0
+        && (HostMemory.getLong(state + StateLayout.CR0) & ControlRegisters.CR0_AM) != 0;
   }
 
   /**
@@ -278,6 +319,9 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
   }
 
   private void fill(final long linear, final long host, final int kind) {
+    if (slowMemory) {
+      return;
+    }
     final long page = linear & PAGE_MASK;
     final int offset =
         (int) (tlb - state)
@@ -377,6 +421,9 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
   }
 
   private long loadThrough(final long linear, final int size, final int kind) {
+    if (slowMemory) {
+      observe(linear, size, false);
+    }
     final int first = firstPart(linear, size);
     final long host = resolve(linear, kind);
     final long gpa = resolvedGpa;
@@ -391,6 +438,9 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
 
   @Override
   protected final void storeSlow(final long linear, final int size, final long value) {
+    if (slowMemory) {
+      observe(linear, size, true);
+    }
     final int first = firstPart(linear, size);
     final long host = resolve(linear, Translation.WRITE);
     final long gpa = resolvedGpa;
@@ -470,7 +520,7 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
     }
   }
 
-  private int supervisorContext() {
+  final int supervisorContext() {
     return (HostMemory.getLong(state + StateLayout.CR4) & ControlRegisters.CR4_SMAP) != 0
         ? SMAP_CONTEXT
         : SUPERVISOR_CONTEXT;

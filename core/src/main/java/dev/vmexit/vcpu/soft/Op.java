@@ -39,6 +39,9 @@ public abstract class Op {
   private final long addressMask;
   private long displacement;
 
+  /** See {@link #containing}; or null. */
+  private Op part;
+
   protected Op(final Instruction insn) {
     length = insn.length;
     legacy = insn.codeSize != 8;
@@ -72,7 +75,16 @@ public abstract class Op {
     return false;
   }
 
+  /** Makes an op a part of this one: it executes for it, and stands where it stands. */
+  protected final <T extends Op> T containing(final T inner) {
+    part = inner;
+    return inner;
+  }
+
   final void place(final int offsetInBlock) {
+    if (part != null) {
+      part.place(offsetInBlock);
+    }
     offset = offsetInBlock;
     if (ripRelative) {
       displacement += offsetInBlock + length;

@@ -90,7 +90,11 @@ abstract class SegmentedCpu extends MemoryCpu {
     } else {
       wanted = SUPERVISOR_CONTEXT;
     }
-    if (wanted != context) {
+    final boolean slow = breakpoints.watchData() || cpl == 3 && checksAlignment();
+    if (slow != slowMemory) {
+      setSlowMemory(slow);
+      selectContext(wanted);
+    } else if (wanted != context) {
       selectContext(wanted);
     }
   }

@@ -3,6 +3,7 @@ package dev.vmexit.vcpu.soft;
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.soft.x87.SoftFloat;
+import dev.vmexit.x86.ControlRegisters;
 import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Gpr;
 import dev.vmexit.x86.Vector;
@@ -356,6 +357,15 @@ public abstract class SoftCpu {
 
   /** Whether EFER.LMA and CS.L say 64-bit mode. */
   public abstract boolean longMode64();
+
+  /** State components that XCR0 may enable. */
+  public abstract long allowedXcr0();
+
+  /** Whether VEX prefixes exist: not in real and virtual-8086 mode (SDM Vol. 2A, 2.3.1). */
+  public final boolean knowsVex() {
+    return (HostMemory.getLong(state + StateLayout.CR0) & ControlRegisters.CR0_PE) != 0
+        && (HostMemory.getLong(state + StateLayout.RFLAGS) & Flags.VM) == 0;
+  }
 
   // ---- ways out ----
 

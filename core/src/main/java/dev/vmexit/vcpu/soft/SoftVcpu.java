@@ -31,9 +31,12 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   private static final int ATTENTION_NOTICE = 1 << 4;
   private static final int ATTENTION_ONCE = 1 << 5;
   private static final int ATTENTION_DEFERRED = 1 << 6;
+  private static final int ATTENTION_BREAKPOINTS = 1 << 7;
 
   private static final int JUMP_CACHE_SIZE = 1 << 14;
   private static final long DR6_SINGLE_STEP = 1 << 14;
+  private static final int DR6_ACCESS = 1 << 13;
+  private static final long DR7_GENERAL_DETECT = 1 << 13;
 
   private static final int CLASS_BENIGN = 0;
   private static final int CLASS_CONTRIBUTORY = 1;
@@ -49,8 +52,11 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     }
   }
 
+  private final CpuModel model;
   private final Block[] jumpBlocks = new Block[JUMP_CACHE_SIZE];
   private final BlockBuilder builder = new BlockBuilder(this);
+  private final TaskSwitch tasks = new TaskSwitch(this);
+  private final CallGates gates = new CallGates(this, tasks);
   private final EventDelivery delivery = new EventDelivery(this);
   private final Msrs msrs = new Msrs(this);
   private final WriteListener writeListener = this::memoryWritten;
@@ -74,13 +80,20 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   /** An interrupt whose delivery faulted: delivered after the fault's handler has run. */
   private int deferredInterrupt;
 
+  /** The instruction at rip meets no breakpoint of execution: RF as IRET left it. */
+  private boolean resuming;
+
+  /** The running instruction set {@link #resuming} for the one after it. */
+  private boolean resumeFresh;
+
   private boolean tripleFault;
 
   private boolean closed;
 
   /** Makes a processor in its reset state (SDM Vol. 3A, 9.1.1). */
-  public SoftVcpu(final GuestMemory memory, final Translation translation) {
+  public SoftVcpu(final GuestMemory memory, final Translation translation, final CpuModel model) {
     super(HostMemory.allocate(StateLayout.SIZE), memory, translation);
+    this.model = model;
     memory.addWriteListener(writeListener);
     Arrays.fill(jumpBlocks, Block.NONE);
     ResetState.apply(state);
@@ -97,6 +110,16 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
       }
       at = pageEnd;
     }
+  }
+
+  /** What this processor is said to be. */
+  CpuModel model() {
+    return model;
+  }
+
+  @Override
+  public long allowedXcr0() {
+    return model.allowedXcr0();
   }
 
   // ---- Vcpu ----
@@ -219,7 +242,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
 
   @Override
   public void cpuid(final int leaf, final int subleaf, final int[] out) {
-    CpuidModel.query(leaf, subleaf, 0, out);
+    model.query(leaf, subleaf, 0, reg64(StateLayout.CR4), reg64(StateLayout.XCR0), out);
   }
 
   @Override
@@ -235,8 +258,11 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   @Override
   public void stateChanged() {
     setRflags(HostMemory.getLong(state + StateLayout.RFLAGS));
+    // Who changes registers may have changed code too, past every write that is told to us.
+    code.clear();
     flushAll();
     modeChanged();
+    debugChanged();
   }
 
   @Override
@@ -245,6 +271,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
       closed = true;
       memory.removeWriteListener(writeListener);
       HostMemory.free(state);
+      freeEmptyTlb();
     }
   }
 
@@ -276,8 +303,14 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
             if (emulating) {
               return leave(VcpuExit.EMULATED);
             }
+            if (pendingVector >= 0) {
+              continue;
+            }
           }
           if ((int) ATTENTION.getOpaque(this) != 0 && needsSingleStep()) {
+            if (breakpoints.areArmed()) {
+              beforeInstruction();
+            }
             budget = 1;
             stepArmed = (systemFlags() & Flags.TF) != 0;
           }
@@ -404,7 +437,8 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
       forget(ATTENTION_NOTICE);
       exit.reason = noticeReason;
       exit.rip = noticeRip;
-      capture(lastBlock, lastBlock == null ? 0 : lastBlock.offsets.length - 1);
+      capture(noticeBare ? null : lastBlock, lastBlock == null ? 0 : lastBlock.offsets.length - 1);
+      noticeBare = false;
       return noticeReason;
     }
     if ((bits & ATTENTION_KICK) != 0 && !emulating) {
@@ -422,7 +456,8 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   }
 
   private boolean needsSingleStep() {
-    return ((int) ATTENTION.getOpaque(this) & (ATTENTION_SHADOW | ATTENTION_STEP | ATTENTION_ONCE))
+    return ((int) ATTENTION.getOpaque(this)
+            & (ATTENTION_SHADOW | ATTENTION_STEP | ATTENTION_ONCE | ATTENTION_BREAKPOINTS))
         != 0;
   }
 
@@ -430,6 +465,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   private boolean stepped() {
     final int bits = (int) ATTENTION.getOpaque(this);
     instructionDone();
+    afterInstruction();
     if ((bits & ATTENTION_ONCE) != 0) {
       forget(ATTENTION_ONCE);
     }
@@ -464,16 +500,60 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   private boolean stepArmed;
 
   private long noticeRip;
+  private boolean noticeBare;
+
+  /** Type of the event that the delivery now running leads to, or -1. */
+  private int followUp = -1;
 
   // ---- events ----
 
   private void deliver() {
+    if (resuming && pendingType != EventDelivery.TASK_LOAD) {
+      // Whatever comes before the instruction shows RF in its frame.
+      HostMemory.putLong(
+          state + StateLayout.RFLAGS, HostMemory.getLong(state + StateLayout.RFLAGS) | Flags.RF);
+      resuming = false;
+    }
     delivery.deliver(pendingVector, pendingType, pendingHasErrorCode, pendingErrorCode);
     pendingVector = -1;
     instructionDone();
     shadow = false;
     stepArmed = false;
     forget(ATTENTION_SHADOW | ATTENTION_ONCE);
+    resumeFresh = false;
+    if (followUp >= 0) {
+      setPending(followUp == EventDelivery.TRAP ? Vector.DB : 0, followUp, false, 0);
+      followUp = -1;
+    }
+  }
+
+  /** Has a new task's segments loaded before anything else happens in it. */
+  void queueTaskLoad() {
+    if (pendingVector < 0) {
+      setPending(0, EventDelivery.TASK_LOAD, false, 0);
+    } else {
+      followUp = EventDelivery.TASK_LOAD;
+    }
+  }
+
+  /** A #DB right after the delivery that runs: the new task's trap bit. */
+  void queueTaskTrap() {
+    followUp = EventDelivery.TRAP;
+  }
+
+  /** Leaves for a task switch's new CR3. No instruction says it: its bytes are not captured. */
+  void noticeOfTask(final long rip, final long cr3) {
+    notice(VcpuExit.CR, 3, cr3);
+    noticeRip = rip;
+    noticeBare = true;
+  }
+
+  CallGates gates() {
+    return gates;
+  }
+
+  TaskSwitch tasks() {
+    return tasks;
   }
 
   private static int exceptionClass(final int vector) {
@@ -577,10 +657,74 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
 
   @Override
   public void checkPort(final int port, final int size) {
+    if (breakpoints.areArmed()) {
+      breakpoints.port(port, size);
+    }
     if (!isProtected() || cpl() <= iopl() && !isVm86()) {
       return;
     }
     delivery.checkIoBitmap(port, size);
+  }
+
+  // ---- breakpoints ----
+
+  /** After DR0 to DR3, DR7 or CR4.DE may have changed. */
+  void debugChanged() {
+    breakpoints.update(state);
+    if (breakpoints.areArmed()) {
+      attend(ATTENTION_BREAKPOINTS);
+    } else {
+      forget(ATTENTION_BREAKPOINTS);
+      resuming = false;
+    }
+    contextChanged();
+  }
+
+  /** RF of an image that IRET or a task switch loads: the next instruction meets no breakpoint. */
+  void resume(final long image) {
+    resuming = (image & Flags.RF) != 0 && breakpoints.areArmed();
+    resumeFresh = resuming;
+  }
+
+  /** Raises #DB, a fault, where the instruction at rip has a breakpoint. */
+  private void beforeInstruction() {
+    breakpoints.hits = 0;
+    if (resuming) {
+      return;
+    }
+    final long rip = HostMemory.getLong(state + StateLayout.RIP);
+    final int found =
+        breakpoints.atInstruction(codeSize == 8 ? rip : codeBase + rip & 0xFFFF_FFFFL);
+    if (found != 0) {
+      debugStatus(found);
+      throw raise(Vector.DB);
+    }
+  }
+
+  private void afterInstruction() {
+    if (!resumeFresh) {
+      resuming = false;
+    }
+    resumeFresh = false;
+    if (breakpoints.hits != 0) {
+      debugStatus(breakpoints.hits);
+      breakpoints.hits = 0;
+      queueTrap(Vector.DB);
+    }
+  }
+
+  private void debugStatus(final int bits) {
+    HostMemory.putLong(state + StateLayout.DR6, HostMemory.getLong(state + StateLayout.DR6) | bits);
+  }
+
+  /** #DB for a MOV of a debug register while DR7.GD is set, which that clears. */
+  void checkDebugAccess() {
+    final long dr7 = HostMemory.getLong(state + StateLayout.DR7);
+    if ((dr7 & DR7_GENERAL_DETECT) != 0) {
+      HostMemory.putLong(state + StateLayout.DR7, dr7 & ~DR7_GENERAL_DETECT);
+      debugStatus(DR6_ACCESS);
+      throw raise(Vector.DB);
+    }
   }
 
   // ---- blocks ----
@@ -691,19 +835,9 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     } else {
       flushNonGlobal();
     }
+    if (breakpoints.areArmed()) {
+      debugChanged();
+    }
     modeChanged();
-  }
-
-  /** CR4 bits that may be set: what CPUID offers. */
-  static long allowedCr4() {
-    return ControlRegisters.CR4_TSD
-        | ControlRegisters.CR4_DE
-        | ControlRegisters.CR4_PSE
-        | ControlRegisters.CR4_PAE
-        | ControlRegisters.CR4_MCE
-        | ControlRegisters.CR4_PGE
-        | ControlRegisters.CR4_PCE
-        | ControlRegisters.CR4_OSFXSR
-        | ControlRegisters.CR4_OSXMMEXCPT;
   }
 }

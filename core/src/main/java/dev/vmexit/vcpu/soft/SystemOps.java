@@ -90,7 +90,7 @@ final class SystemOps {
       case INVD, WBINVD -> plain(insn, (c, o) -> privileged(c));
       case CLTS -> ending(insn, SystemOps::clearTaskSwitched);
       case LMSW -> ending(insn, SystemOps::loadStatusWord);
-      case SMSW -> plain(insn, (c, o) -> o.writeSelector(c, c.reg64(StateLayout.CR0)));
+      case SMSW -> plain(insn, SystemOps::storeStatusWord);
       case LGDT ->
           plain(insn, (c, o) -> loadTable(c, o, StateLayout.GDTR_BASE, StateLayout.GDTR_LIMIT));
       case LIDT ->
@@ -109,6 +109,10 @@ final class SystemOps {
       case VERW -> plain(insn, (c, o) -> verify(c, o, true));
       case ARPL -> plain(insn, SystemOps::adjustRpl);
       case SWAPGS -> plain(insn, SystemOps::swapGs);
+      case RDFSBASE -> plain(insn, (c, o) -> readBase(c, o, Seg.FS));
+      case RDGSBASE -> plain(insn, (c, o) -> readBase(c, o, Seg.GS));
+      case WRFSBASE -> plain(insn, (c, o) -> writeBase(c, o, Seg.FS));
+      case WRGSBASE -> plain(insn, (c, o) -> writeBase(c, o, Seg.GS));
       default -> null;
     };
   }
@@ -225,11 +229,34 @@ final class SystemOps {
 
   private static void storeTable(
       final SoftVcpu cpu, final SystemOp op, final int base, final int limit) {
+    userMayStore(cpu);
     final int width = op.codeSize == 8 ? 8 : 4;
     final long address = op.address(cpu, 2 + width, true);
     cpu.probeWrite(address, 2 + width);
     cpu.store16(address, (int) cpu.reg64(limit));
     cpu.store(address + 2, width, cpu.reg64(base));
+  }
+
+  private static void checkBases(final SoftVcpu cpu) {
+    if ((cpu.reg64(StateLayout.CR4) & ControlRegisters.CR4_FSGSBASE) == 0) {
+      throw cpu.undefined();
+    }
+  }
+
+  private static void readBase(final SoftVcpu cpu, final SystemOp op, final int segment) {
+    checkBases(cpu);
+    SystemOp.writeRegister(cpu, op.register0, op.size0, cpu.segmentBase(segment));
+  }
+
+  /** A 32-bit operand is zero-extended, a 64-bit one must be canonical. */
+  private static void writeBase(final SoftVcpu cpu, final SystemOp op, final int segment) {
+    checkBases(cpu);
+    final long value = cpu.reg64(StateLayout.gpr(op.register0));
+    final long base = op.size0 == 8 ? value : value & 0xFFFF_FFFFL;
+    if (base != base << 16 >> 16) {
+      throw cpu.raise(Vector.GP, 0);
+    }
+    cpu.reg64(StateLayout.segment(segment) + StateLayout.SEG_BASE, base);
   }
 
   private static void systemSegments(final SoftVcpu cpu) {
@@ -253,6 +280,7 @@ final class SystemOps {
   private static void storeSystemSelector(
       final SoftVcpu cpu, final SystemOp op, final int segment) {
     systemSegments(cpu);
+    userMayStore(cpu);
     op.writeSelector(cpu, cpu.selector(segment));
   }
 
@@ -533,6 +561,18 @@ final class SystemOps {
     cpu.reg64(StateLayout.CR0, cpu.reg64(StateLayout.CR0) & ~ControlRegisters.CR0_TS);
   }
 
+  private static void storeStatusWord(final SoftVcpu cpu, final SystemOp op) {
+    userMayStore(cpu);
+    op.writeSelector(cpu, cpu.reg64(StateLayout.CR0));
+  }
+
+  /** CR4.UMIP keeps the addresses of the system's tables from users (SDM Vol. 3A, 2.5). */
+  private static void userMayStore(final SoftVcpu cpu) {
+    if (cpu.cpl() != 0 && (cpu.reg64(StateLayout.CR4) & ControlRegisters.CR4_UMIP) != 0) {
+      throw cpu.raise(Vector.GP, 0);
+    }
+  }
+
   private static void loadStatusWord(final SoftVcpu cpu, final SystemOp op) {
     privileged(cpu);
     final int word = op.read16(cpu, op.kind0, op.register0);
@@ -543,6 +583,7 @@ final class SystemOps {
 
   private static int debugRegister(final SoftVcpu cpu, final int number) {
     privileged(cpu);
+    cpu.checkDebugAccess();
     final boolean extensions = (cpu.reg64(StateLayout.CR4) & ControlRegisters.CR4_DE) != 0;
     return switch (number) {
       case 0, 1, 2, 3 -> StateLayout.DR0 + number * 8;
@@ -577,6 +618,7 @@ final class SystemOps {
               : value & 0xFFFF_2BFFL | 0x400;
     }
     cpu.reg64(register, value);
+    cpu.debugChanged();
   }
 
   private static void invalidatePage(final SoftVcpu cpu, final SystemOp op) {

@@ -257,6 +257,9 @@ public final class Decoder {
     if (map == 0 || map > 3) {
       return invalid(out, seen);
     }
+    if ((last & 4) != 0) {
+      seen |= Instruction.PREFIX_VEX_L;
+    }
     final Form form = (mode64 ? LONG_MODE : LEGACY).vexMaps[map][opcode];
     return finish(form, slot, seen, last & 3, last >> 2 & 1, override, out);
   }
@@ -503,7 +506,7 @@ public final class Decoder {
       case Operands.REG -> register = general(modrm >> 3 & 7, REX_R, 1, size);
       case Operands.OPCODE_REG -> register = general(opcode & 7, REX_B, 3, size);
       case Operands.FIXED -> register = operand >>> 24;
-      case Operands.GPR_VVVV -> register = vvvv;
+      case Operands.GPR_VVVV -> register = out.codeSize == 8 ? vvvv : vvvv & 7;
       case Operands.IMM8_SIGNED, Operands.REL8 -> {
         if (cursor >= limit) {
           return STATUS_TRUNCATED;
@@ -584,7 +587,8 @@ public final class Decoder {
       }
       case Operands.XMM_VVVV -> {
         kind = size == 32 ? Instruction.YMM : Instruction.XMM;
-        register = vvvv;
+        // The fourth bit is ignored where there are eight registers (SDM Vol. 2A, 2.3.5.6).
+        register = out.codeSize == 8 ? vvvv : vvvv & 7;
       }
       case Operands.ST_FIXED -> kind = Instruction.ST;
       case Operands.ST_RM -> {

@@ -77,6 +77,9 @@ public final class Instruction {
   public static final int PREFIX_REX_W = 1 << 7;
   public static final int PREFIX_VEX = 1 << 8;
 
+  /** VEX.L: vectors of 256 bits, an index vector among them. */
+  public static final int PREFIX_VEX_L = 1 << 9;
+
   /** Whole length with prefixes, 1 to 15; after a failed decode how many bytes were looked at. */
   public int length;
 

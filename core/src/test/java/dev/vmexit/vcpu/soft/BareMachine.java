@@ -80,13 +80,13 @@ final class BareMachine implements AutoCloseable {
               SHADOW_PAGES,
               ShadowMmu.DEFAULT_FLOOD_THRESHOLD);
       mmu = shadow;
-      vcpu = new SoftVcpu(memory, shadow);
+      vcpu = new SoftVcpu(memory, shadow, CpuModel.max());
       shadow.attach(vcpu);
       memory.addWriteListener(shadow);
     } else {
       shadow = null;
       mmu = new NestedMmu(memory);
-      vcpu = new SoftVcpu(memory, mmu);
+      vcpu = new SoftVcpu(memory, mmu, CpuModel.max());
     }
     state = vcpu.state();
     // Code and tables lie anywhere; a fresh machine starts at 0 with nothing enabled.

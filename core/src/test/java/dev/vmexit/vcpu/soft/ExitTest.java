@@ -496,7 +496,7 @@ final class ExitTest {
             a.mov(Register.RAX, Register.DR4);
             a.mov(Register.RBX, Register.DR7);
             a.mov(Register.RCX, Register.CR4);
-            a.or(Register.RCX, (int) ControlRegisters.CR4_DE);
+            a.or(Register.RCX, ControlRegisters.CR4_DE);
             a.mov(Register.CR4, Register.RCX);
             a.mov(Register.RDX, Register.DR5);
           });

@@ -333,6 +333,11 @@ public final class FlatCpu extends SoftCpu implements AutoCloseable {
   }
 
   @Override
+  public long allowedXcr0() {
+    return 7;
+  }
+
+  @Override
   public boolean longMode64() {
     return codeSize == 8;
   }

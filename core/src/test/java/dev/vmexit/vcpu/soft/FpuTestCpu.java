@@ -2,6 +2,7 @@ package dev.vmexit.vcpu.soft;
 
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.vcpu.StateLayout;
+import dev.vmexit.vcpu.soft.integer.IntegerOps;
 import dev.vmexit.vcpu.soft.sse.SseOps;
 import dev.vmexit.vcpu.soft.x87.X87Ops;
 import dev.vmexit.x86.ControlRegisters;
@@ -59,6 +60,12 @@ final class FpuTestCpu extends SoftCpu implements AutoCloseable {
     privilege = 3;
   }
 
+  /** As a guest does that saves the YMM registers too. */
+  void enableAvx() {
+    reg64(StateLayout.CR4, reg64(StateLayout.CR4) | ControlRegisters.CR4_OSXSAVE);
+    reg64(StateLayout.XCR0, 7);
+  }
+
   /** Lets the TLB hit on all of the memory, or on nothing. */
   void useTlb(final boolean hits) {
     for (long page = base & -PAGE; page < base + size; page += PAGE) {
@@ -71,7 +78,10 @@ final class FpuTestCpu extends SoftCpu implements AutoCloseable {
     }
   }
 
-  /** Decodes and binds one instruction; null where it is none of x87, MMX or SSE. */
+  /**
+   * Decodes and binds one instruction; null where it is none of x87, MMX, SSE or AVX, nor an
+   * integer one with a 0F before its opcode.
+   */
   Op bind(final byte[] code) {
     if (decoder.decode(code, 0, code.length, codeSize, insn) != Decoder.STATUS_OK
         || insn.length != code.length) {
@@ -84,6 +94,9 @@ final class FpuTestCpu extends SoftCpu implements AutoCloseable {
     Op op = X87Ops.bind(insn);
     if (op == null) {
       op = SseOps.bind(insn);
+    }
+    if (op == null && CpuFeature.of(insn) != null && insn.opcode >> 8 > 1) {
+      op = IntegerOps.bind(insn);
     }
     if (op != null) {
       op.place(0);
@@ -206,6 +219,11 @@ final class FpuTestCpu extends SoftCpu implements AutoCloseable {
   @Override
   public int cpl() {
     return privilege;
+  }
+
+  @Override
+  public long allowedXcr0() {
+    return 7;
   }
 
   @Override

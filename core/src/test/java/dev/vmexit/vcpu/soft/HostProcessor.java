@@ -7,11 +7,16 @@ import dev.vmexit.x86.encode.Assembler;
 import dev.vmexit.x86.encode.Label;
 import dev.vmexit.x86.encode.Memory;
 import dev.vmexit.x86.encode.Register;
+import java.io.IOException;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
 
 /**
  * The host's own processor as an oracle: runs a few instructions of 64-bit user code natively, with
@@ -43,6 +48,9 @@ final class HostProcessor implements AutoCloseable {
   /** Bytes of an FXSAVE image. */
   static final int FX_SIZE = 512;
 
+  /** Bytes of the upper halves of all YMM registers. */
+  static final int HIGH_SIZE = 256;
+
   private static final int PAGE = 4096;
   private static final int CODE_SLOT = 0x800;
   private static final int STATE = PAGE;
@@ -55,6 +63,7 @@ final class HostProcessor implements AutoCloseable {
   private static final int HOST_RSP = STATE + 0x88;
   private static final int HOST_FX = STATE + 0x200;
   private static final int FX = STATE + 0x400;
+  private static final int YMM = STATE + 0x600;
 
   private static final int FX_CONTROL = 0;
   private static final int FX_MXCSR = 24;
@@ -76,6 +85,7 @@ final class HostProcessor implements AutoCloseable {
   private final long base;
   private final MethodHandle trampoline;
   private final long exit;
+  private final boolean avx = hasFlags("avx");
   private boolean closed;
 
   /**
@@ -99,6 +109,21 @@ final class HostProcessor implements AutoCloseable {
   static boolean isSupported() {
     return "amd64".equals(System.getProperty("os.arch"))
         && "Linux".equals(System.getProperty("os.name"));
+  }
+
+  /** Whether the host's processor has all of some features, by Linux's names. */
+  static boolean hasFlags(final String... names) {
+    try (Stream<String> lines = Files.lines(Path.of("/proc/cpuinfo"))) {
+      final List<String> flags =
+          lines
+              .filter(line -> line.startsWith("flags"))
+              .findFirst()
+              .map(line -> List.of(line.substring(line.indexOf(':') + 1).trim().split(" ")))
+              .orElse(List.of());
+      return flags.containsAll(List.of(names));
+    } catch (final IOException e) {
+      return false;
+    }
   }
 
   /** Linear address of the first byte of the memory that the code may use. */
@@ -127,6 +152,21 @@ final class HostProcessor implements AutoCloseable {
       final long flags,
       final byte[] fx,
       final byte[] memory) {
+    return run(code, gprs, flags, fx, null, memory);
+  }
+
+  /**
+   * As the other one, with the upper halves of the YMM registers.
+   *
+   * @param high 16 bytes for each register, in and out; or null for zeros. Goes with {@code fx}
+   */
+  long run(
+      final byte[] code,
+      final long[] gprs,
+      final long flags,
+      final byte[] fx,
+      final byte[] high,
+      final byte[] memory) {
     if (code.length > MAX_CODE || memory.length > MEMORY_SIZE) {
       throw new IllegalArgumentException(
           "code of "
@@ -152,6 +192,15 @@ final class HostProcessor implements AutoCloseable {
     }
     HostMemory.putLong(base + RFLAGS, (flags & USER_FLAGS) | Flags.RESERVED_1);
     writeFx(fx);
+    for (int i = 0; i < 16; i++) {
+      final long register = base + YMM + 32L * i;
+      HostMemory.copy(base + FX + 160 + 16L * i, register, 16);
+      if (high == null) {
+        HostMemory.fill(register + 16, 16, 0);
+      } else {
+        HostMemory.copyIn(high, 16 * i, register + 16, 16);
+      }
+    }
     HostMemory.copyIn(memory, 0, base + MEMORY, memory.length);
     try {
       trampoline.invokeExact();
@@ -165,6 +214,9 @@ final class HostProcessor implements AutoCloseable {
     gprs[Gpr.RSP] -= HostMemory.getLong(base + HOST_RSP);
     if (fx != null) {
       HostMemory.copyOut(base + FX, fx, 0, FX_SIZE);
+    }
+    for (int i = 0; high != null && i < 16; i++) {
+      HostMemory.copyOut(base + YMM + 32L * i + 16, high, 16 * i, 16);
     }
     return HostMemory.getLong(base + RFLAGS) & USER_FLAGS;
   }
@@ -217,6 +269,7 @@ final class HostProcessor implements AutoCloseable {
     a.mov(at(HOST_RSP), Register.RSP);
     a.fxsave(at(HOST_FX));
     a.fxrstor(at(FX));
+    moveYmm(a, 0x6F);
     a.push(at(RFLAGS).asQword());
     a.popf();
     for (int i = 0; i < Gpr.COUNT; i++) {
@@ -236,6 +289,11 @@ final class HostProcessor implements AutoCloseable {
     a.pop(at(RFLAGS).asQword());
     a.cld();
     a.fxsave(at(FX));
+    moveYmm(a, 0x7F);
+    if (avx) {
+      // VZEROUPPER: what was there is nobody's, and costs the host's SSE code nothing then.
+      a.db(0xC5, 0xF8, 0x77);
+    }
     a.fxrstor(at(HOST_FX));
     for (int i = saved.length - 1; i >= 0; i--) {
       a.pop(saved[i]);
@@ -243,6 +301,14 @@ final class HostProcessor implements AutoCloseable {
     a.ret();
     a.org(base + CODE_SLOT);
     a.bind(slot);
+  }
+
+  /** VMOVDQU of every YMM register from (6F) or to (7F) the state block. */
+  private void moveYmm(final Assembler a, final int opcode) {
+    for (int i = 0; avx && i < 16; i++) {
+      a.db(0xC5, i < 8 ? 0xFE : 0x7E, opcode, (i & 7) << 3 | 4, 0x25);
+      a.dd((int) base + YMM + 32 * i);
+    }
   }
 
   /** The mapping lies below 2 GiB, so that absolute addresses reach it. */

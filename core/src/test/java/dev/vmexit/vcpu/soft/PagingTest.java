@@ -46,7 +46,7 @@ final class PagingTest {
   private static final int PROTECTION = PageFaultError.PRESENT;
 
   /** A linear address above what the guest's tables map. */
-  private static final long FAR = MAPPED + 0x20_0000;
+  private static final long FAR = MAPPED + 0x20_3000;
 
   static Stream<Arguments> modes() {
     return Stream.of(MmuKind.values())
@@ -91,10 +91,12 @@ final class PagingTest {
       a.mov(Register.RBX, at);
       a.mov(Memory.at(Register.RBX), Register.RAX);
     } else {
-      a.mov(Register.EAX, (int) entry);
+      final int low = (int) entry;
+      a.mov(Register.EAX, low);
       a.mov(Memory.absolute(at), Register.EAX);
       if (g.paging == Paging.PAE) {
-        a.mov(Register.EAX, (int) (entry >>> 32));
+        final int high = (int) (entry >>> 32);
+        a.mov(Register.EAX, high);
         a.mov(Memory.absolute(at + 4), Register.EAX);
       }
     }
@@ -561,7 +563,7 @@ final class PagingTest {
             // Switching global pages off and on drops them all.
             final Register r = accumulator(g);
             a.mov(r, Register.CR4);
-            a.xor(r, (int) ControlRegisters.CR4_PGE);
+            a.xor(r, ControlRegisters.CR4_PGE);
             a.mov(Register.CR4, r);
             a.mov(Register.EBP, Memory.absolute(PAGE));
           },
@@ -649,7 +651,7 @@ final class PagingTest {
             storeEntry(g, a, g.entryAddress(PAGE), PAGE | RIGHTS | Pte.NO_EXECUTE);
             a.mov(Register.ECX, Msr.EFER);
             a.rdmsr();
-            a.or(Register.EAX, (int) ControlRegisters.EFER_NXE);
+            a.or(Register.EAX, ControlRegisters.EFER_NXE);
             a.wrmsr();
           },
           a -> a.call(a.labelAt(PAGE)));

@@ -118,7 +118,7 @@ final class SelfModifyingCodeTest {
             a.call(a.labelAt(page));
             a.mov(Register.CL, Register.AL);
             // MOV AL, 9, of which the first byte lies on this page's end.
-            a.mov(Memory.absolute(page - 1).asDword(), (int) 0xC309_B000L);
+            a.mov(Memory.absolute(page - 1).asDword(), -0x3CF6_5000);
             a.call(a.labelAt(page));
             a.hlt();
           });

@@ -78,7 +78,7 @@ final class SoftProcessor implements AutoCloseable {
       builder.ram(base, SLOT_SIZE);
     }
     memory = builder.build();
-    vcpu = new SoftVcpu(memory, this::identity);
+    vcpu = new SoftVcpu(memory, this::identity, CpuModel.max());
     state = vcpu.state();
   }
 

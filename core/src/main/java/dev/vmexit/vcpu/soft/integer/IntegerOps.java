@@ -155,7 +155,7 @@ public final class IntegerOps {
           PREFETCHT1,
           PREFETCHT2 ->
           new MiscOps.Nothing(insn);
-      default -> null;
+      default -> ManipulationOps.bind(insn);
     };
   }
 }

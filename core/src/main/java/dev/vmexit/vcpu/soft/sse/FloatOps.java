@@ -249,12 +249,17 @@ final class FloatOps {
     }
   }
 
+  /** VEX forms have 32 predicates. */
+  private static int predicate(final Instruction insn) {
+    return (int) insn.immediate & (insn.hasPrefix(Instruction.PREFIX_VEX) ? 31 : 7);
+  }
+
   private static final class CompareMaskDouble extends SseOp {
     private final int predicate;
 
     CompareMaskDouble(final Instruction insn) {
       super(insn);
-      predicate = (int) insn.immediate & 7;
+      predicate = predicate(insn);
     }
 
     @Override
@@ -273,7 +278,7 @@ final class FloatOps {
 
     CompareMaskFloat(final Instruction insn) {
       super(insn);
-      predicate = (int) insn.immediate & 7;
+      predicate = predicate(insn);
     }
 
     @Override
@@ -292,7 +297,7 @@ final class FloatOps {
 
     CompareMaskPackedDouble(final Instruction insn) {
       super(insn);
-      predicate = (int) insn.immediate & 7;
+      predicate = predicate(insn);
     }
 
     @Override
@@ -317,7 +322,7 @@ final class FloatOps {
 
     CompareMaskPackedFloat(final Instruction insn) {
       super(insn);
-      predicate = (int) insn.immediate & 7;
+      predicate = predicate(insn);
     }
 
     @Override

@@ -50,6 +50,7 @@ final class Mxcsr {
     f.begin(mxcsr >>> ROUNDING_SHIFT & 3, mxcsr >>> MASK_SHIFT & SoftFloat.ALL);
     f.flushToZero = (mxcsr & FTZ) != 0;
     f.denormalsAreZeros = (mxcsr & DAZ) != 0;
+    f.flags = f.carried;
     return f;
   }
 
@@ -62,6 +63,11 @@ final class Mxcsr {
 
   /** Ends it: sets the flags, and raises #XM (#UD where the guest does not take it) if unmasked. */
   static void finish(final SoftCpu cpu, final SoftFloat f) {
+    if (f.unfinished) {
+      f.carried = f.flags;
+      return;
+    }
+    f.carried = 0;
     if (f.flags == 0) {
       return;
     }

@@ -87,6 +87,10 @@ final class Sse41Ops {
     private final int bits;
 
     private final boolean byRegister;
+
+    /** Offset of the register that picks: XMM0, but with a VEX prefix. */
+    private final int mask;
+
     private final int picks;
 
     Blend(final Instruction insn) {
@@ -102,6 +106,7 @@ final class Sse41Ops {
           insn.mnemonic == Mnemonic.PBLENDVB
               || insn.mnemonic == Mnemonic.BLENDVPS
               || insn.mnemonic == Mnemonic.BLENDVPD;
+      mask = byRegister && insn.operandCount > 2 ? xmm(insn, 2) : StateLayout.XMM;
       picks = (int) insn.immediate;
     }
 
@@ -111,10 +116,8 @@ final class Sse41Ops {
       final long from = source16(cpu);
       final long to = cpu.state + destination;
       final int count = 64 / bits;
-      final long lowMask =
-          byRegister ? signs(cpu.reg64(StateLayout.XMM)) : chosen(picks & (1 << count) - 1);
-      final long highMask =
-          byRegister ? signs(cpu.reg64(StateLayout.XMM + 8)) : chosen(picks >>> count);
+      final long lowMask = byRegister ? signs(cpu.reg64(mask)) : chosen(picks & (1 << count) - 1);
+      final long highMask = byRegister ? signs(cpu.reg64(mask + 8)) : chosen(picks >>> count);
       final long low = blend(HostMemory.getLong(to), HostMemory.getLong(from), lowMask);
       final long high = blend(HostMemory.getLong(to + 8), HostMemory.getLong(from + 8), highMask);
       HostMemory.putLong(to, low);
@@ -129,10 +132,10 @@ final class Sse41Ops {
       return -1L >>> (64 - bits) << (index * bits);
     }
 
-    private long signs(final long mask) {
+    private long signs(final long picker) {
       long result = 0;
       for (int i = 0; i < 64 / bits; i++) {
-        result |= mask << (64 - bits - i * bits) < 0 ? element(i) : 0;
+        result |= picker << (64 - bits - i * bits) < 0 ? element(i) : 0;
       }
       return result;
     }

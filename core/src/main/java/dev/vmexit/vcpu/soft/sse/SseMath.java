@@ -43,27 +43,27 @@ final class SseMath {
     return (a & Integer.MAX_VALUE) > FLOAT_INFINITY;
   }
 
-  private static boolean isSignalling(final long a) {
+  static boolean isSignalling(final long a) {
     return isNan(a) && (a & DOUBLE_QUIET) == 0;
   }
 
-  private static boolean isSignalling(final int a) {
+  static boolean isSignalling(final int a) {
     return isNan(a) && (a & FLOAT_QUIET) == 0;
   }
 
-  private static boolean isZero(final long a) {
+  static boolean isZero(final long a) {
     return a << 1 == 0;
   }
 
-  private static boolean isZero(final int a) {
+  static boolean isZero(final int a) {
     return a << 1 == 0;
   }
 
-  private static boolean isInfinite(final long a) {
+  static boolean isInfinite(final long a) {
     return (a & Long.MAX_VALUE) == DOUBLE_INFINITY;
   }
 
-  private static boolean isInfinite(final int a) {
+  static boolean isInfinite(final int a) {
     return (a & Integer.MAX_VALUE) == FLOAT_INFINITY;
   }
 
@@ -76,47 +76,47 @@ final class SseMath {
   }
 
   /** An operand as DAZ has it. */
-  private static long operand(final SoftFloat f, final long a) {
+  static long operand(final SoftFloat f, final long a) {
     return f.denormalsAreZeros && isDenormal(a) ? a & DOUBLE_SIGN : a;
   }
 
-  private static int operand(final SoftFloat f, final int a) {
+  static int operand(final SoftFloat f, final int a) {
     return f.denormalsAreZeros && isDenormal(a) ? a & FLOAT_SIGN : a;
   }
 
-  private static void denormals(final SoftFloat f, final long a, final long b) {
+  static void denormals(final SoftFloat f, final long a, final long b) {
     if (isDenormal(a) || isDenormal(b)) {
       f.flags |= SoftFloat.DENORMAL;
     }
   }
 
-  private static void denormals(final SoftFloat f, final int a, final int b) {
+  static void denormals(final SoftFloat f, final int a, final int b) {
     if (isDenormal(a) || isDenormal(b)) {
       f.flags |= SoftFloat.DENORMAL;
     }
   }
 
   /** The NaN that two operands, one of them a NaN, give. */
-  private static long propagate(final SoftFloat f, final long a, final long b) {
+  static long propagate(final SoftFloat f, final long a, final long b) {
     if (isSignalling(a) || isSignalling(b)) {
       f.flags |= SoftFloat.INVALID;
     }
     return (isNan(a) ? a : b) | DOUBLE_QUIET;
   }
 
-  private static int propagate(final SoftFloat f, final int a, final int b) {
+  static int propagate(final SoftFloat f, final int a, final int b) {
     if (isSignalling(a) || isSignalling(b)) {
       f.flags |= SoftFloat.INVALID;
     }
     return (isNan(a) ? a : b) | FLOAT_QUIET;
   }
 
-  private static long invalid(final SoftFloat f) {
+  static long invalid(final SoftFloat f) {
     f.flags |= SoftFloat.INVALID;
     return DOUBLE_INDEFINITE;
   }
 
-  private static int invalidFloat(final SoftFloat f) {
+  static int invalidFloat(final SoftFloat f) {
     f.flags |= SoftFloat.INVALID;
     return FLOAT_INDEFINITE;
   }
@@ -424,18 +424,19 @@ final class SseMath {
     return x < y ? LESS : x > y ? GREATER : EQUAL;
   }
 
-  /** Whether CMPxx's predicate signals quiet NaNs: LT, LE, NLT, NLE do. */
+  /** Whether CMPxx's predicate leaves quiet NaNs alone: LT, LE do not; bit 4 turns it round. */
   private static boolean isQuiet(final int predicate) {
-    return (predicate & 3) == 0 || (predicate & 3) == 3;
+    return ((predicate & 3) == 0 || (predicate & 3) == 3) == (predicate < 16);
   }
 
   private static boolean holds(final int predicate, final int order) {
+    final boolean other = (predicate & 8) != 0;
     final boolean value =
         switch (predicate & 3) {
-          case 0 -> order == EQUAL;
-          case 1 -> order == LESS;
-          case 2 -> order == LESS || order == EQUAL;
-          default -> order == UNORDERED;
+          case 0 -> order == EQUAL || other && order == UNORDERED;
+          case 1 -> order == LESS || other && order == UNORDERED;
+          case 2 -> order == LESS || order == EQUAL || other && order == UNORDERED;
+          default -> order == UNORDERED && !other;
         };
     return value == ((predicate & 4) == 0);
   }
@@ -504,14 +505,14 @@ final class SseMath {
     f.set(value < 0 ? 1 : 0, 63 - shift, magnitude << shift);
   }
 
-  private static void unpack(final SoftFloat f, final long a) {
+  static void unpack(final SoftFloat f, final long a) {
     f.set(
         (int) (a >>> 63),
         SoftFloat.doubleExponent(a),
         SoftFloat.normalize(SoftFloat.doubleMantissa(a)));
   }
 
-  private static void unpack(final SoftFloat f, final int a) {
+  static void unpack(final SoftFloat f, final int a) {
     f.set(a >>> 31, SoftFloat.floatExponent(a), SoftFloat.normalize(SoftFloat.floatMantissa(a)));
   }
 

@@ -33,7 +33,8 @@ abstract class SseOp extends Op {
     super(insn);
     destination = xmm(insn, 0);
     source = xmm(insn, 1);
-    this.aligned = aligned;
+    // With a VEX prefix only the moves that say so want alignment, and VexMoves has those.
+    this.aligned = aligned && !insn.hasPrefix(Instruction.PREFIX_VEX);
   }
 
   SseOp(final Instruction insn) {

@@ -11,15 +11,19 @@ import dev.vmexit.x86.Vector;
 import dev.vmexit.x86.decode.Instruction;
 
 /**
- * Instructions that save and restore the x87 and SSE state: MXCSR's, FXSAVE, XSAVE with x87 and SSE
- * as the state components on offer, and XCR0's (SDM Vol. 1, 10.5 and chapter 13).
+ * Instructions that save and restore the x87 and vector state: MXCSR's, FXSAVE, the XSAVE family
+ * with x87, SSE and AVX as the state components on offer, and XCR0's (SDM Vol. 1, 10.5 and chapter
+ * 13). A component counts as in use when it is not in its initial state.
  */
 final class StateOps {
-  /** State components: x87 and SSE. */
-  static final long COMPONENTS = 3;
-
   private static final int X87 = 1;
   private static final int SSE = 2;
+  private static final int AVX = 4;
+  private static final long COMPACTED = 1L << 63;
+
+  /** Where the upper halves of the YMM registers lie, in both formats. */
+  private static final int AVX_OFFSET = 576;
+
   private static final int LEGACY_SIZE = 512;
   private static final int HEADER_SIZE = 64;
 
@@ -31,7 +35,9 @@ final class StateOps {
       case STMXCSR -> new StoreMxcsr(insn);
       case FXSAVE -> new FxSave(insn);
       case FXRSTOR -> new FxRestore(insn);
-      case XSAVE -> new XSave(insn);
+      case XSAVE -> new XSave(insn, false, false);
+      case XSAVEOPT -> new XSave(insn, true, false);
+      case XSAVEC -> new XSave(insn, true, true);
       case XRSTOR -> new XRestore(insn);
       case XGETBV -> new GetXcr(insn);
       case XSETBV -> new SetXcr(insn);
@@ -223,27 +229,81 @@ final class StateOps {
     }
   }
 
-  /** XSAVE: no component is ever taken to be in its initial configuration. */
+  private static boolean isZero(final long at, final int bytes) {
+    for (int i = 0; i < bytes; i += 8) {
+      if (HostMemory.getLong(at + i) != 0) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** Components that are not in their initial state (XINUSE). */
+  private static long inUse(final SoftCpu cpu) {
+    final long s = cpu.state;
+    long result =
+        X87State.control(cpu) == 0x37F
+                && X87State.status(cpu) == 0
+                && X87State.tags(cpu) == 0
+                && X87State.opcode(cpu) == 0
+                && isZero(s + StateLayout.FPU_IP, 24)
+                && isZero(s + StateLayout.FPU_REGISTERS, 128)
+            ? 0
+            : X87;
+    result |= Mxcsr.get(cpu) == Mxcsr.INITIAL ? 0 : SSE;
+    for (int i = 0; i < 16; i++) {
+      final long register = s + StateLayout.XMM + (long) i * StateLayout.XMM_SIZE;
+      result |= isZero(register, 16) ? 0 : SSE;
+      result |= isZero(register + 16, 16) ? 0 : AVX;
+    }
+    return result;
+  }
+
+  private static int areaSize(final long components) {
+    return (components & AVX) != 0 ? AVX_OFFSET + 256 : LEGACY_SIZE + HEADER_SIZE;
+  }
+
+  /** XSAVE; XSAVEOPT leaves out what is in its initial state, XSAVEC writes the other format. */
   private static final class XSave extends AreaOp {
-    XSave(final Instruction insn) {
+    private final boolean optimized;
+    private final boolean compacted;
+
+    XSave(final Instruction insn, final boolean optimized, final boolean compacted) {
       super(insn, 64);
+      this.optimized = optimized;
+      this.compacted = compacted;
     }
 
     @Override
     public void execute(final SoftCpu cpu) {
       checkXsaveUsable(cpu);
       final long components = requested(cpu) & cpu.reg64(StateLayout.XCR0);
-      final long area = checkAlignment(cpu, writeAddress(cpu, LEGACY_SIZE + HEADER_SIZE));
-      cpu.probeWrite(area, LEGACY_SIZE + HEADER_SIZE);
-      final long present = cpu.load64(area + LEGACY_SIZE);
-      if ((components & X87) != 0) {
+      final int size = areaSize(components);
+      final long area = checkAlignment(cpu, writeAddress(cpu, size));
+      cpu.probeWrite(area, size);
+      final long used = components & inUse(cpu);
+      final long saved = optimized ? used : components;
+      final long old = compacted ? 0 : cpu.load64(area + LEGACY_SIZE);
+      if ((saved & X87) != 0) {
         saveX87(cpu, area);
       }
-      if ((components & SSE) != 0) {
+      if ((saved & SSE) != 0 || !compacted && (components & (SSE | AVX)) != 0) {
         saveMxcsr(cpu, area);
+      }
+      if ((saved & SSE) != 0) {
         saveXmm(cpu, area);
       }
-      cpu.store64(area + LEGACY_SIZE, present | components);
+      if ((saved & AVX) != 0) {
+        for (int i = 0; i < registers(); i++) {
+          final int register = StateLayout.XMM + i * StateLayout.XMM_SIZE;
+          cpu.store64(area + AVX_OFFSET + i * 16L, cpu.reg64(register + 16));
+          cpu.store64(area + AVX_OFFSET + 8 + i * 16L, cpu.reg64(register + 24));
+        }
+      }
+      cpu.store64(area + LEGACY_SIZE, old & ~components | used);
+      if (compacted) {
+        cpu.store64(area + LEGACY_SIZE + 8, COMPACTED | components);
+      }
     }
   }
 
@@ -257,17 +317,21 @@ final class StateOps {
       checkXsaveUsable(cpu);
       final long enabled = cpu.reg64(StateLayout.XCR0);
       final long components = requested(cpu) & enabled;
-      final long area = checkAlignment(cpu, readAddress(cpu, LEGACY_SIZE + HEADER_SIZE));
-      cpu.probeRead(area, LEGACY_SIZE + HEADER_SIZE);
+      final int size = areaSize(components);
+      final long area = checkAlignment(cpu, readAddress(cpu, size));
+      cpu.probeRead(area, size);
       final long present = cpu.load64(area + LEGACY_SIZE);
-      if ((present & ~enabled) != 0
-          || cpu.load64(area + LEGACY_SIZE + 8) != 0
-          || cpu.load64(area + LEGACY_SIZE + 16) != 0) {
-        throw cpu.raise(Vector.GP, 0);
-      }
-      // MXCSR is loaded with the SSE component even where that takes its initial values.
+      final long format = cpu.load64(area + LEGACY_SIZE + 8);
+      final boolean compacted = (format & COMPACTED) != 0;
+      checkHeader(cpu, area, present, compacted ? format & ~COMPACTED : format, compacted);
+      // The standard format has MXCSR beside the components: it is loaded with either of the two
+      // that use it. The compacted one has it in SSE's.
+      final boolean loadsMxcsr =
+          compacted ? (components & present & SSE) != 0 : (components & (SSE | AVX)) != 0;
       final int mxcsr =
-          (components & SSE) != 0 ? checkedMxcsr(cpu, cpu.load32(area + 24)) : Mxcsr.get(cpu);
+          loadsMxcsr
+              ? checkedMxcsr(cpu, cpu.load32(area + 24))
+              : (components & SSE) != 0 ? Mxcsr.INITIAL : Mxcsr.get(cpu);
       if ((components & X87) != 0) {
         if ((present & X87) != 0) {
           restoreX87(cpu, area);
@@ -276,15 +340,51 @@ final class StateOps {
           HostMemory.fill(cpu.state + StateLayout.FPU_REGISTERS, 128, 0);
         }
       }
+      Mxcsr.set(cpu, mxcsr);
       if ((components & SSE) != 0) {
-        Mxcsr.set(cpu, mxcsr);
         if ((present & SSE) != 0) {
           restoreXmm(cpu, area);
         } else {
-          for (int i = 0; i < registers(); i++) {
-            HostMemory.fill(cpu.state + StateLayout.XMM + (long) i * StateLayout.XMM_SIZE, 16, 0);
-          }
+          clear(cpu, 0);
         }
+      }
+      if ((components & AVX) != 0) {
+        if ((present & AVX) != 0) {
+          for (int i = 0; i < registers(); i++) {
+            final int register = StateLayout.XMM + i * StateLayout.XMM_SIZE;
+            cpu.reg64(register + 16, cpu.load64(area + AVX_OFFSET + i * 16L));
+            cpu.reg64(register + 24, cpu.load64(area + AVX_OFFSET + 8 + i * 16L));
+          }
+        } else {
+          clear(cpu, 16);
+        }
+      }
+    }
+
+    private static void checkHeader(
+        final SoftCpu cpu,
+        final long area,
+        final long present,
+        final long format,
+        final boolean compacted) {
+      final long enabled = cpu.reg64(StateLayout.XCR0);
+      boolean valid =
+          compacted
+              ? (format & ~enabled) == 0 && (present & ~format) == 0
+              : format == 0 && (present & ~enabled) == 0;
+      for (int i = 16; i < (compacted ? HEADER_SIZE : 24); i += 8) {
+        valid &= cpu.load64(area + LEGACY_SIZE + i) == 0;
+      }
+      if (!valid) {
+        throw cpu.raise(Vector.GP, 0);
+      }
+    }
+
+    /** Clears half of the vector registers that the mode shows. */
+    private void clear(final SoftCpu cpu, final int offset) {
+      for (int i = 0; i < registers(); i++) {
+        HostMemory.fill(
+            cpu.state + StateLayout.XMM + (long) i * StateLayout.XMM_SIZE + offset, 16, 0);
       }
     }
   }
@@ -297,10 +397,12 @@ final class StateOps {
     @Override
     public void execute(final SoftCpu cpu) {
       checkXsave(cpu);
-      if (cpu.reg32(StateLayout.gpr(Gpr.RCX)) != 0) {
+      final int index = cpu.reg32(StateLayout.gpr(Gpr.RCX));
+      if (index != 0 && index != 1) {
         throw cpu.raise(Vector.GP, 0);
       }
-      final long value = cpu.reg64(StateLayout.XCR0);
+      final long enabled = cpu.reg64(StateLayout.XCR0);
+      final long value = index == 0 ? enabled : enabled & inUse(cpu);
       cpu.reg32(StateLayout.gpr(Gpr.RAX), (int) value);
       cpu.reg32(StateLayout.gpr(Gpr.RDX), (int) (value >>> 32));
     }
@@ -318,7 +420,8 @@ final class StateOps {
       if (cpu.cpl() != 0
           || cpu.reg32(StateLayout.gpr(Gpr.RCX)) != 0
           || (value & X87) == 0
-          || (value & ~COMPONENTS) != 0) {
+          || (value & (SSE | AVX)) == AVX
+          || (value & ~cpu.allowedXcr0()) != 0) {
         throw cpu.raise(Vector.GP, 0);
       }
       cpu.reg64(StateLayout.XCR0, value);

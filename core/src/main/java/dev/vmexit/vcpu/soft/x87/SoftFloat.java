@@ -48,6 +48,12 @@ public final class SoftFloat {
   /** Exceptions of the operation so far; cleared by {@link #begin}. */
   public int flags;
 
+  /** Exceptions of the halves of a 256-bit operation that are done; else 0. */
+  public int carried;
+
+  /** More halves of the operation follow: exceptions are to be carried, not yet raised. */
+  public boolean unfinished;
+
   /** Whether the last rounding grew the magnitude (x87's C1). */
   public boolean roundedUp;
 
@@ -216,6 +222,52 @@ public final class SoftFloat {
       high = high << 1 | low >>> 63;
       low <<= 1;
       exponent--;
+    }
+  }
+
+  /**
+   * Adds a number to the exact value, of which more than 64 bits may count: the second half of a
+   * fused multiplication and addition. The last bit is sticky; numbers of up to 53 bits and their
+   * products leave room for it below everything that counts.
+   */
+  public void accumulate(final int signC, final int exponentC, final long mantissaC) {
+    final boolean swap =
+        exponent < exponentC
+            || (exponent == exponentC && Long.compareUnsigned(high, mantissaC) < 0);
+    final int signA = sign;
+    final long bigHigh = swap ? mantissaC : high;
+    final long bigLow = swap ? 0 : low;
+    final int bigExponent = swap ? exponentC : exponent;
+    final int distance = Math.abs(exponent - exponentC);
+    if (!swap) {
+      sign = signC;
+      high = mantissaC;
+      low = 0;
+    }
+    final int bigSign = swap ? signC : signA;
+    shiftRight(distance);
+    exponent = bigExponent;
+    if (signA == signC) {
+      final long sum = bigLow + low;
+      final long carry = Long.compareUnsigned(sum, low) < 0 ? 1 : 0;
+      final boolean over =
+          carry != 0
+              ? Long.compareUnsigned(bigHigh + high + 1, bigHigh) <= 0
+              : Long.compareUnsigned(bigHigh + high, bigHigh) < 0;
+      high = bigHigh + high + carry;
+      low = sum;
+      if (over) {
+        low = high << 63 | low >>> 1 | (low & 1);
+        high = high >>> 1 | INTEGER_BIT;
+        exponent++;
+      }
+      sign = bigSign;
+    } else {
+      final long borrow = Long.compareUnsigned(bigLow, low) < 0 ? 1 : 0;
+      high = bigHigh - high - borrow;
+      low = bigLow - low;
+      sign = (high | low) == 0 ? (rounding == DOWN ? 1 : 0) : bigSign;
+      normalizeResult();
     }
   }
 
@@ -459,6 +511,19 @@ public final class SoftFloat {
     }
     final long field = high < 0 ? exponent + DOUBLE_BIAS & 0x7FF : 0;
     return signBit | field << 52 | (high & Long.MAX_VALUE) >>> 11;
+  }
+
+  /** Rounds to the bits of a half-precision number. */
+  public int packHalf() {
+    final int signBit = sign << 15;
+    if ((high | low) == 0) {
+      return signBit;
+    }
+    if (round(11, -14, 15, false) == INFINITE) {
+      return signBit | 0x7C00;
+    }
+    final int field = high < 0 ? exponent + 15 & 0x1F : 0;
+    return signBit | field << 10 | ((int) (high >>> 53) & 0x3FF);
   }
 
   /** Rounds to a float's bits. */

@@ -1,0 +1,27 @@
+package dev.vmexit.vcpu.kvm;
+
+/**
+ * Offsets of {@code struct kvm_vcpu_events} (KVM API, 4.31): what is about to be delivered.
+ *
+ * <pre>
+ *   0   exception: injected nr has_error_code pending, 1 each; error_code 4
+ *   8   interrupt: injected nr soft shadow, 1 each
+ *   12  nmi: injected pending masked pad, 1 each
+ *   20  flags 4: which fields a write sets
+ * </pre>
+ */
+final class KvmEvents {
+  static final int SIZE = 64;
+  static final int EXCEPTION_INJECTED = 0;
+  static final int EXCEPTION_VECTOR = 1;
+  static final int EXCEPTION_HAS_ERROR_CODE = 2;
+  static final int EXCEPTION_ERROR_CODE = 4;
+  static final int INTERRUPT_INJECTED = 8;
+  static final int INTERRUPT_SHADOW = 11;
+  static final int NMI_INJECTED = 12;
+  static final int NMI_PENDING = 13;
+  static final int NMI_MASKED = 14;
+  static final int FLAGS = 20;
+
+  private KvmEvents() {}
+}

@@ -1,0 +1,665 @@
+package dev.vmexit.vcpu.kvm;
+
+import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.memory.GuestMemory;
+import dev.vmexit.memory.HostMemory;
+import dev.vmexit.mmu.Mmu;
+import dev.vmexit.vcpu.StateLayout;
+import dev.vmexit.vcpu.TableWrites;
+import dev.vmexit.vcpu.Vcpu;
+import dev.vmexit.vcpu.VcpuExit;
+import dev.vmexit.x86.ControlRegisters;
+import dev.vmexit.x86.Flags;
+import dev.vmexit.x86.Msr;
+import dev.vmexit.x86.Seg;
+import dev.vmexit.x86.decode.Instruction;
+import dev.vmexit.x86.decode.Mnemonic;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.util.Locale;
+
+/**
+ * A processor of {@code /dev/kvm}: the descriptor of one vCPU and the page that it shares with KVM.
+ *
+ * <p>What KVM does itself never exits: page faults, control registers, CPUID, the TSC. An
+ * instruction that KVM's emulator does not know is executed here, by the interpreter that works on
+ * the same state block, and the exit says so ({@link VcpuExit#FINISHED}). Instructions are not
+ * counted: {@link StateLayout#RETIRED} stays 0, and a deadline is a timer's signal.
+ *
+ * <p>Belongs to the thread that enters first; {@link #kick} may be called from any.
+ */
+public final class KvmVcpu implements Vcpu {
+  private static final int OWES_NOTHING = 0;
+  private static final int OWES_ITEMS = 1;
+  private static final int OWES_MMIO_READ = 2;
+  private static final int OWES_MSR = 3;
+  private static final int OWES_INTERPRETER = 4;
+
+  private static final VarHandle KICKED;
+  private static final VarHandle IN_GUEST;
+
+  static {
+    try {
+      final MethodHandles.Lookup lookup = MethodHandles.lookup();
+      KICKED = lookup.findVarHandle(KvmVcpu.class, "kicked", boolean.class);
+      IN_GUEST = lookup.findVarHandle(KvmVcpu.class, "inGuest", boolean.class);
+    } catch (final ReflectiveOperationException e) {
+      throw new ExceptionInInitializerError(e);
+    }
+  }
+
+  private final MemorySegment errno = Libc.errnoState();
+  private final int fd;
+
+  /** The mapping of kvm_run and what follows it, until {@link #release}. */
+  private final long run;
+
+  private final int runSize;
+  private final GuestMemory memory;
+  private final Vcpu interpreter;
+  private final Mmu mmu;
+  private final long state;
+  private final VcpuExit exit;
+
+  private KvmRegisters registers;
+  private InstructionLocator locator;
+  private KvmCpuid cpuid;
+  private int tscKilohertz;
+
+  /** Set by the first entry; {@link #kick} sees it null or whole. */
+  private volatile VcpuSignal signal;
+
+  @SuppressWarnings("UnusedVariable") // through KICKED
+  private boolean kicked;
+
+  @SuppressWarnings("UnusedVariable") // through IN_GUEST
+  private boolean inGuest;
+
+  private int owes;
+
+  /** KVM has an instruction to complete at the next entry: nothing can be injected before it. */
+  private boolean pending;
+
+  /** The exit in the shared page is still to be told: a change of CR8 went first. */
+  private boolean deferred;
+
+  private int item;
+  private boolean stateChanged;
+  private boolean windowWanted;
+  private boolean canInject;
+  private long knownCr8;
+  private boolean closed;
+  private String failure = "";
+
+  private long deadline = Long.MAX_VALUE;
+  private long deadlineNanos;
+
+  KvmVcpu(
+      final int fd,
+      final long run,
+      final int runSize,
+      final GuestMemory memory,
+      final Vcpu interpreter,
+      final Mmu mmu) {
+    this.fd = fd;
+    this.run = run;
+    this.runSize = runSize;
+    this.memory = memory;
+    this.interpreter = interpreter;
+    this.mmu = mmu;
+    this.state = interpreter.state();
+    this.exit = interpreter.exit();
+  }
+
+  /** The part of the construction that can fail. */
+  void setUp(final int id, final KvmVm vm) {
+    final boolean sync =
+        (vm.checkExtension(KvmApi.CAP_SYNC_REGS)
+                & (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS))
+            == (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS);
+    registers = new KvmRegisters(errno, fd, run, state, sync);
+    locator = new InstructionLocator(memory, mmu, state);
+    if (vm.checkExtension(KvmApi.CAP_GET_TSC_KHZ) != 0) {
+      // Safe: a request without an argument.
+      tscKilohertz = Math.max(0, Libc.ioctl(errno, fd, KvmApi.GET_TSC_KHZ, 0));
+    }
+    cpuid = vm.supportedCpuid().forVcpu(id, tscKilohertz);
+    final long struct = HostMemory.allocate(KvmCpuid.bytes(cpuid.count()));
+    try {
+      cpuid.write(struct);
+      // Safe: the struct has as many entries as it says, and outlives the call.
+      call("KVM_SET_CPUID2", KvmApi.SET_CPUID2, struct);
+    } finally {
+      HostMemory.free(struct);
+    }
+    registers.setMsr(Msr.TSC, 0);
+    stateChanged = true;
+  }
+
+  private void call(final String name, final long request, final long argument) {
+    final int result = Libc.ioctl(errno, fd, request, argument);
+    if (result < 0) {
+      throw Libc.failure(name, -result);
+    }
+  }
+
+  // ---- Vcpu ----
+
+  @Override
+  public long state() {
+    return state;
+  }
+
+  @Override
+  public VcpuExit exit() {
+    return exit;
+  }
+
+  @Override
+  public int enter(final long retiredLimit) {
+    if (signal == null) {
+      signal = new VcpuSignal(errno, fd);
+    }
+    final int next = completeOwed();
+    if (next >= 0) {
+      return next;
+    }
+    if (deferred) {
+      deferred = false;
+      return translate();
+    }
+    if (stateChanged) {
+      stateChanged = false;
+      registers.storeAll();
+    }
+    while (true) {
+      final int result = runOnce();
+      if (result == 0) {
+        return afterExit();
+      }
+      if (result == -Libc.EINTR) {
+        return interrupted();
+      }
+      // A vCPU that waits to be started answers EAGAIN once, after that it may run.
+      if (result != -Libc.EAGAIN) {
+        return failed("KVM_RUN: " + Libc.text(-result) + " (errno " + -result + ")");
+      }
+      Thread.onSpinWait();
+    }
+  }
+
+  /** One KVM_RUN; 0 or -errno. */
+  private int runOnce() {
+    registers.beforeRun();
+    final long r = run;
+    final long cr8 = HostMemory.getLong(state + StateLayout.CR8);
+    knownCr8 = cr8;
+    HostMemory.putLong(r + KvmRun.CR8, cr8);
+    HostMemory.putByte(r + KvmRun.REQUEST_INTERRUPT_WINDOW, windowWanted ? 1 : 0);
+    signal.arm(deadline, deadlineNanos);
+    // Pairs with kick(): either it sees us in guest and signals, or we see its mark here.
+    IN_GUEST.setVolatile(this, true);
+    if ((boolean) KICKED.getVolatile(this)) {
+      // KVM completes what it owes, and leaves.
+      HostMemory.putByte(r + KvmRun.IMMEDIATE_EXIT, 1);
+    }
+    // Safe: a request without an argument; the page that it writes is mapped until release.
+    final int result = Libc.ioctl(errno, fd, KvmApi.RUN, 0);
+    IN_GUEST.setOpaque(this, false);
+    HostMemory.putByte(r + KvmRun.IMMEDIATE_EXIT, 0);
+    if (result != -Libc.EAGAIN) {
+      pending = false;
+      registers.afterRun();
+      HostMemory.putLong(state + StateLayout.CR8, HostMemory.getLong(r + KvmRun.CR8));
+      canInject = HostMemory.getByte(r + KvmRun.READY_FOR_INTERRUPT_INJECTION) != 0;
+    }
+    return result;
+  }
+
+  private int interrupted() {
+    signal.consume();
+    if ((boolean) KICKED.getAndSet(this, false)) {
+      return leave(VcpuExit.KICK);
+    }
+    return leave(VcpuExit.LIMIT);
+  }
+
+  private int afterExit() {
+    final long cr8 = HostMemory.getLong(state + StateLayout.CR8);
+    if (cr8 != knownCr8 && HostMemory.getInt(run + KvmRun.EXIT_REASON) != KvmApi.EXIT_SET_TPR) {
+      // Raised since the entry, without an exit of its own: the local APIC must hear of it first.
+      deferred = true;
+      return taskPriority();
+    }
+    return translate();
+  }
+
+  private int taskPriority() {
+    leave(VcpuExit.CR);
+    exit.address = 8;
+    exit.value = HostMemory.getLong(state + StateLayout.CR8);
+    exit.size = 8;
+    exit.write = true;
+    return VcpuExit.CR;
+  }
+
+  private int failed(final String why) {
+    failure = why;
+    return leave(VcpuExit.FAILED);
+  }
+
+  @Override
+  public String failure() {
+    return failure;
+  }
+
+  private int leave(final int reason) {
+    exit.reason = reason;
+    exit.rip = HostMemory.getLong(state + StateLayout.RIP);
+    exit.instructionLength = 0;
+    exit.errorCode = 0;
+    exit.address = 0;
+    exit.value = 0;
+    exit.size = 0;
+    exit.write = false;
+    return reason;
+  }
+
+  // ---- answers ----
+
+  /** Hands over the answer to the last exit; another exit that it led to, or -1. */
+  private int completeOwed() {
+    final int owed = owes;
+    owes = OWES_NOTHING;
+    switch (owed) {
+      case OWES_ITEMS -> {
+        if (!exit.write) {
+          HostMemory.put(itemAddress(), exit.size, exit.value);
+        }
+        if (++item < HostMemory.getInt(run + KvmRun.IO_COUNT)) {
+          return nextItem();
+        }
+      }
+      case OWES_MMIO_READ -> HostMemory.putLong(run + KvmRun.MMIO_DATA, exit.value);
+      case OWES_MSR -> {
+        HostMemory.putByte(run + KvmRun.MSR_ERROR, exit.refused ? 1 : 0);
+        if (!exit.write) {
+          HostMemory.putLong(
+              run + KvmRun.MSR_DATA,
+              HostMemory.getInt(run + KvmRun.MSR_INDEX) == Msr.TSC_DEADLINE
+                  ? nanosToTsc(exit.value)
+                  : exit.value);
+        }
+      }
+      case OWES_INTERPRETER -> {
+        return interpreted(interpreter.enter(1));
+      }
+      default -> {}
+    }
+    return -1;
+  }
+
+  // ---- exits ----
+
+  private int translate() {
+    final int reason = HostMemory.getInt(run + KvmRun.EXIT_REASON);
+    return switch (reason) {
+      case KvmApi.EXIT_IO -> portAccess();
+      case KvmApi.EXIT_MMIO -> memoryAccess();
+      case KvmApi.EXIT_HLT -> {
+        leave(VcpuExit.HLT);
+        locator.halt(codeSize(), exit);
+        yield VcpuExit.HLT;
+      }
+      case KvmApi.EXIT_IRQ_WINDOW_OPEN -> leave(VcpuExit.IRQ_WINDOW);
+      case KvmApi.EXIT_SHUTDOWN -> leave(VcpuExit.SHUTDOWN);
+      case KvmApi.EXIT_INTR -> interrupted();
+      case KvmApi.EXIT_SET_TPR -> taskPriority();
+      case KvmApi.EXIT_X86_RDMSR, KvmApi.EXIT_X86_WRMSR -> modelSpecificRegister(reason);
+      case KvmApi.EXIT_DEBUG -> {
+        leave(VcpuExit.DEBUG);
+        exit.address = HostMemory.getLong(run + KvmRun.DEBUG_PC);
+        exit.value = HostMemory.getLong(run + KvmRun.DEBUG_DR6);
+        yield VcpuExit.DEBUG;
+      }
+      case KvmApi.EXIT_SYSTEM_EVENT -> {
+        leave(VcpuExit.SYSTEM_EVENT);
+        exit.address = HostMemory.getInt(run + KvmRun.SYSTEM_EVENT_TYPE);
+        yield VcpuExit.SYSTEM_EVENT;
+      }
+      case KvmApi.EXIT_INTERNAL_ERROR -> internalError();
+      case KvmApi.EXIT_FAIL_ENTRY ->
+          failed(
+              String.format(
+                  Locale.ROOT,
+                  "KVM cannot enter the guest: hardware reason 0x%x",
+                  HostMemory.getLong(run + KvmRun.HARDWARE_REASON)));
+      default ->
+          failed(
+              String.format(
+                  Locale.ROOT,
+                  "KVM left the guest for a reason that is not handled: %d, hardware reason 0x%x",
+                  reason,
+                  HostMemory.getLong(run + KvmRun.HARDWARE_REASON)));
+    };
+  }
+
+  private int portAccess() {
+    leave(VcpuExit.PIO);
+    exit.write = HostMemory.getByte(run + KvmRun.IO_DIRECTION) == KvmRun.IO_OUT;
+    exit.size = HostMemory.getByte(run + KvmRun.IO_SIZE);
+    exit.address = HostMemory.getShort(run + KvmRun.IO_PORT);
+    item = 0;
+    locator.port(codeSize(), exit);
+    pending = !isBehind();
+    return nextItem();
+  }
+
+  /** A string instruction moves several items at once: each is an exit of its own. */
+  private int nextItem() {
+    exit.reason = VcpuExit.PIO;
+    exit.value = exit.write ? HostMemory.get(itemAddress(), exit.size) : 0;
+    owes =
+        exit.write && item + 1 == HostMemory.getInt(run + KvmRun.IO_COUNT)
+            ? OWES_NOTHING
+            : OWES_ITEMS;
+    return VcpuExit.PIO;
+  }
+
+  private long itemAddress() {
+    // KVM puts the items behind kvm_run, inside the mapping.
+    return run + HostMemory.getLong(run + KvmRun.IO_DATA_OFFSET) + (long) item * exit.size;
+  }
+
+  private int memoryAccess() {
+    leave(VcpuExit.MMIO);
+    exit.address = HostMemory.getLong(run + KvmRun.MMIO_GPA);
+    exit.size = HostMemory.getInt(run + KvmRun.MMIO_LENGTH);
+    exit.write = HostMemory.getByte(run + KvmRun.MMIO_IS_WRITE) != 0;
+    if (exit.write) {
+      final long data = HostMemory.getLong(run + KvmRun.MMIO_DATA);
+      exit.value = exit.size == 8 ? data : data & (1L << exit.size * 8) - 1;
+    } else {
+      owes = OWES_MMIO_READ;
+    }
+    locator.memory(codeSize(), exit);
+    pending = !isBehind();
+    return VcpuExit.MMIO;
+  }
+
+  /** Whether the instruction of the exit is through but for what it told the machine. */
+  private boolean isBehind() {
+    return exit.write
+        && exit.instructionLength > 0
+        && exit.rip + exit.instructionLength == HostMemory.getLong(state + StateLayout.RIP);
+  }
+
+  private int modelSpecificRegister(final int reason) {
+    leave(VcpuExit.MSR);
+    exit.write = reason == KvmApi.EXIT_X86_WRMSR;
+    exit.address = HostMemory.getUnsignedInt(run + KvmRun.MSR_INDEX);
+    exit.size = 8;
+    exit.refused = false;
+    if (exit.write) {
+      final long value = HostMemory.getLong(run + KvmRun.MSR_DATA);
+      exit.value = exit.address == Msr.TSC_DEADLINE ? tscToNanos(value) : value;
+    }
+    pending = true;
+    owes = OWES_MSR;
+    locator.current(codeSize(), exit);
+    return VcpuExit.MSR;
+  }
+
+  /** The machine's clock counts nanoseconds from when this vCPU's TSC was zero. */
+  private long tscToNanos(final long tsc) {
+    return tscKilohertz == 0 || tsc == 0 ? tsc : Math.max(1, (long) (tsc * (1e6 / tscKilohertz)));
+  }
+
+  private long nanosToTsc(final long nanos) {
+    return tscKilohertz == 0 ? nanos : (long) (nanos * (tscKilohertz / 1e6));
+  }
+
+  private int internalError() {
+    final int suberror = HostMemory.getInt(run + KvmRun.INTERNAL_SUBERROR);
+    if (suberror != KvmApi.INTERNAL_ERROR_EMULATION) {
+      return failed(
+          String.format(
+              Locale.ROOT,
+              "KVM met an error of its own: suberror %d, data 0x%x",
+              suberror,
+              HostMemory.getLong(run + KvmRun.INTERNAL_DATA)));
+    }
+    return finish();
+  }
+
+  // ---- what KVM cannot do ----
+
+  /** Executes the instruction on rip by the interpreter. */
+  private int finish() {
+    registers.loadAll();
+    leave(VcpuExit.FINISHED);
+    final Instruction insn = locator.current(codeSize(), exit);
+    finishedRip = exit.rip;
+    finishedLength = exit.instructionLength;
+    System.arraycopy(exit.instruction, 0, finishedBytes, 0, finishedLength);
+    unblocksNmi = insn != null && insn.mnemonic == Mnemonic.IRET;
+    // The guest may have written the code, its tables and its registers since the last time.
+    interpreter.stateChanged();
+    return interpreted(interpreter.enter(1));
+  }
+
+  private long finishedRip;
+  private int finishedLength;
+  private final byte[] finishedBytes = new byte[Instruction.MAX_LENGTH];
+  private boolean unblocksNmi;
+
+  /** What the interpreter came to becomes the vCPU's state, or an exit. */
+  private int interpreted(final int reason) {
+    canInject = false;
+    switch (reason) {
+      case VcpuExit.PIO, VcpuExit.MMIO, VcpuExit.MSR, VcpuExit.CPUID, VcpuExit.TSC -> {
+        // The instruction is not through: the interpreter goes on with the answer.
+        owes = OWES_INTERPRETER;
+        return reason;
+      }
+      case VcpuExit.SHUTDOWN -> {
+        return reason;
+      }
+      default -> {}
+    }
+    HostMemory.putLong(state + StateLayout.RFLAGS, interpreter.rflags());
+    HostMemory.putLong(state + StateLayout.RETIRED, 0);
+    final long events = registers.events();
+    HostMemory.putByte(
+        events + KvmEvents.INTERRUPT_SHADOW,
+        (interpreter.interruptState() & ExitEvent.INTERRUPT_SHADOW) != 0 ? 1 : 0);
+    if (unblocksNmi) {
+      HostMemory.putByte(events + KvmEvents.NMI_MASKED, 0);
+    }
+    registers.eventsChanged();
+    stateChanged = true;
+    if (reason != VcpuExit.LIMIT) {
+      return reason;
+    }
+    leave(VcpuExit.FINISHED);
+    exit.rip = finishedRip;
+    exit.address = finishedRip;
+    exit.instructionLength = finishedLength;
+    System.arraycopy(finishedBytes, 0, exit.instruction, 0, finishedLength);
+    return VcpuExit.FINISHED;
+  }
+
+  @Override
+  public int emulate(final long gva, final long gpa) {
+    throw new IllegalStateException("KVM makes no page-fault exits");
+  }
+
+  @Override
+  public TableWrites tableWrites() {
+    return interpreter.tableWrites();
+  }
+
+  // ---- injection ----
+
+  private boolean betweenInstructions() {
+    return !pending && !deferred && owes == OWES_NOTHING;
+  }
+
+  @Override
+  public boolean interruptible() {
+    return canInject && betweenInstructions();
+  }
+
+  @Override
+  public boolean nmiInjectable() {
+    final long events = registers.events();
+    return betweenInstructions()
+        && HostMemory.getByte(events + KvmEvents.NMI_MASKED) == 0
+        && HostMemory.getByte(events + KvmEvents.NMI_PENDING) == 0
+        && HostMemory.getByte(events + KvmEvents.INTERRUPT_SHADOW) == 0;
+  }
+
+  @Override
+  public int interruptState() {
+    final long events = registers.events();
+    return ((HostMemory.getLong(state + StateLayout.RFLAGS) & Flags.IF) != 0
+            ? ExitEvent.INTERRUPT_IF
+            : 0)
+        | (HostMemory.getByte(events + KvmEvents.INTERRUPT_SHADOW) != 0
+            ? ExitEvent.INTERRUPT_SHADOW
+            : 0)
+        | (HostMemory.getByte(events + KvmEvents.NMI_MASKED) != 0
+            ? ExitEvent.INTERRUPT_NMI_BLOCKED
+            : 0)
+        | (windowWanted ? ExitEvent.INTERRUPT_WINDOW : 0);
+  }
+
+  @Override
+  public void injectInterrupt(final int vector) {
+    canInject = false;
+    // struct kvm_interrupt is one int; the state's scratch words are free between entries.
+    HostMemory.putInt(state + StateLayout.SCRATCH, vector);
+    // Safe: the state block outlives the call.
+    call("KVM_INTERRUPT", KvmApi.INTERRUPT, state + StateLayout.SCRATCH);
+  }
+
+  @Override
+  public void injectNmi() {
+    HostMemory.putByte(registers.events() + KvmEvents.NMI_PENDING, 1);
+    // Safe: a request without an argument.
+    call("KVM_NMI", KvmApi.NMI, 0);
+  }
+
+  @Override
+  public void injectException(final int vector, final boolean hasErrorCode, final int errorCode) {
+    final long events = registers.events();
+    HostMemory.putByte(events + KvmEvents.EXCEPTION_INJECTED, 1);
+    HostMemory.putByte(events + KvmEvents.EXCEPTION_VECTOR, vector);
+    HostMemory.putByte(events + KvmEvents.EXCEPTION_HAS_ERROR_CODE, hasErrorCode ? 1 : 0);
+    HostMemory.putInt(events + KvmEvents.EXCEPTION_ERROR_CODE, errorCode);
+    registers.eventsChanged();
+  }
+
+  @Override
+  public void requestInterruptWindow(final boolean wanted) {
+    windowWanted = wanted;
+  }
+
+  @Override
+  public void deadline(final long name, final long nanosLeft) {
+    deadline = name;
+    deadlineNanos = nanosLeft;
+  }
+
+  @Override
+  public void kick() {
+    KICKED.setVolatile(this, true);
+    // Pairs with runOnce(): sequentially consistent on both sides.
+    if ((boolean) IN_GUEST.getVolatile(this)) {
+      final VcpuSignal bound = signal;
+      if (bound != null) {
+        bound.send();
+      }
+    }
+  }
+
+  // ---- state ----
+
+  private int codeSize() {
+    final int rights =
+        HostMemory.getInt(state + StateLayout.segment(Seg.CS) + StateLayout.SEG_RIGHTS);
+    if ((HostMemory.getLong(state + StateLayout.EFER) & ControlRegisters.EFER_LMA) != 0
+        && (rights & 1 << 13) != 0) {
+      return 8;
+    }
+    return (rights & 1 << 14) != 0 ? 4 : 2;
+  }
+
+  @Override
+  public int mode() {
+    final long cr0 = HostMemory.getLong(state + StateLayout.CR0);
+    final boolean vm86 =
+        (cr0 & ControlRegisters.CR0_PE) != 0
+            && (HostMemory.getLong(state + StateLayout.RFLAGS) & Flags.VM) != 0;
+    int cpl = 0;
+    if ((cr0 & ControlRegisters.CR0_PE) != 0) {
+      cpl =
+          HostMemory.getInt(state + StateLayout.segment(Seg.SS) + StateLayout.SEG_RIGHTS) >> 5 & 3;
+    }
+    return codeSize()
+        | (vm86 ? 3 : cpl) << ExitEvent.MODE_CPL_SHIFT
+        | ((cr0 & ControlRegisters.CR0_PG) != 0 ? ExitEvent.MODE_PAGING : 0)
+        | (vm86 ? ExitEvent.MODE_VM86 : 0);
+  }
+
+  @Override
+  public long rflags() {
+    return owes == OWES_INTERPRETER
+        ? interpreter.rflags()
+        : HostMemory.getLong(state + StateLayout.RFLAGS);
+  }
+
+  @Override
+  public void cpuid(final int leaf, final int subleaf, final int[] out) {
+    cpuid.query(leaf, subleaf, out);
+  }
+
+  @Override
+  public boolean readMsr(final int index, final VcpuExit answer) {
+    return owes == OWES_INTERPRETER && interpreter.readMsr(index, answer);
+  }
+
+  @Override
+  public boolean writeMsr(final int index, final long value) {
+    return owes == OWES_INTERPRETER && interpreter.writeMsr(index, value);
+  }
+
+  @Override
+  public void stateChanged() {
+    stateChanged = true;
+  }
+
+  /** Gives back what is this object's own, not the interpreter. */
+  void release() {
+    if (!closed) {
+      closed = true;
+      if (signal != null) {
+        signal.close();
+      }
+      if (registers != null) {
+        registers.close();
+      }
+      Libc.unmap(run, runSize);
+      Libc.close(fd);
+    }
+  }
+
+  @Override
+  public void close() {
+    if (!closed) {
+      release();
+      interpreter.close();
+    }
+  }
+}

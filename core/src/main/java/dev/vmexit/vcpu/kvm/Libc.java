@@ -1,0 +1,309 @@
+package dev.vmexit.vcpu.kvm;
+
+import dev.vmexit.memory.ErrnoException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.StructLayout;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.lang.invoke.VarHandle;
+import java.nio.charset.StandardCharsets;
+
+/**
+ * The C library's calls that KVM needs, by FFM. Each answers what the C function answers, a failure
+ * as {@code -errno}; addresses are raw. None is a critical call: {@code KVM_RUN} may stay long, and
+ * a critical call would hold up the JVM's safepoints.
+ */
+@SuppressWarnings("restricted") // the flags file enables native access
+final class Libc {
+  static final int ENOENT = 2;
+  static final int EINTR = 4;
+  static final int E2BIG = 7;
+  static final int EAGAIN = 11;
+  static final int EACCES = 13;
+  static final int EBUSY = 16;
+
+  static final int O_RDWR = 2;
+  static final int O_CLOEXEC = 0x8_0000;
+
+  private static final int PROT_READ_WRITE = 3;
+  private static final int MAP_SHARED = 1;
+  private static final int SIG_BLOCK = 0;
+  private static final int SIGEV_THREAD_ID = 4;
+  private static final int CLOCK_MONOTONIC = 1;
+
+  /** Bytes of the C library's sigset_t; the kernel looks at the first 8. */
+  static final int SIGSET_SIZE = 128;
+
+  private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT;
+  private static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG;
+  private static final Linker LINKER = Linker.nativeLinker();
+  private static final StructLayout ERRNO_STATE = Linker.Option.captureStateLayout();
+  private static final VarHandle ERRNO =
+      ERRNO_STATE.varHandle(MemoryLayout.PathElement.groupElement("errno"));
+
+  private static final MethodHandle OPEN =
+      LINKER.downcallHandle(
+          LINKER.defaultLookup().findOrThrow("open"),
+          FunctionDescriptor.of(INT, LONG, INT),
+          Linker.Option.firstVariadicArg(2),
+          Linker.Option.captureCallState("errno"));
+  private static final MethodHandle IOCTL =
+      LINKER.downcallHandle(
+          LINKER.defaultLookup().findOrThrow("ioctl"),
+          FunctionDescriptor.of(INT, INT, LONG, LONG),
+          Linker.Option.firstVariadicArg(2),
+          Linker.Option.captureCallState("errno"));
+  private static final MethodHandle CLOSE = call("close", FunctionDescriptor.of(INT, INT));
+  private static final MethodHandle MMAP =
+      call("mmap", FunctionDescriptor.of(LONG, LONG, LONG, INT, INT, INT, LONG));
+  private static final MethodHandle MUNMAP = call("munmap", FunctionDescriptor.of(INT, LONG, LONG));
+  private static final MethodHandle GETPID = call("getpid", FunctionDescriptor.of(INT));
+  private static final MethodHandle GETTID = call("gettid", FunctionDescriptor.of(INT));
+  private static final MethodHandle TGKILL =
+      call("tgkill", FunctionDescriptor.of(INT, INT, INT, INT));
+  private static final MethodHandle SIGMASK =
+      call("pthread_sigmask", FunctionDescriptor.of(INT, INT, LONG, LONG));
+  private static final MethodHandle SIGNAL = call("signal", FunctionDescriptor.of(LONG, INT, LONG));
+  private static final MethodHandle SIGTIMEDWAIT =
+      call("sigtimedwait", FunctionDescriptor.of(INT, LONG, LONG, LONG));
+  private static final MethodHandle TIMER_CREATE =
+      call("timer_create", FunctionDescriptor.of(INT, INT, LONG, LONG));
+  private static final MethodHandle TIMER_SETTIME =
+      call("timer_settime", FunctionDescriptor.of(INT, LONG, INT, LONG, LONG));
+  private static final MethodHandle TIMER_DELETE =
+      call("timer_delete", FunctionDescriptor.of(INT, LONG));
+  private static final MethodHandle STRERROR =
+      LINKER.downcallHandle(
+          LINKER.defaultLookup().findOrThrow("strerror"),
+          FunctionDescriptor.of(ValueLayout.ADDRESS, INT));
+
+  private Libc() {}
+
+  private static MethodHandle call(final String name, final FunctionDescriptor type) {
+    return LINKER.downcallHandle(
+        LINKER.defaultLookup().findOrThrow(name), type, Linker.Option.captureCallState("errno"));
+  }
+
+  /** Room for the errno of one thread's calls; given back by the garbage collector. */
+  static MemorySegment errnoState() {
+    return Arena.ofAuto().allocate(ERRNO_STATE);
+  }
+
+  private static int failed(final MemorySegment state) {
+    return -(int) ERRNO.get(state, 0L);
+  }
+
+  static int open(final String path, final int flags) {
+    try (Arena arena = Arena.ofConfined()) {
+      final MemorySegment state = arena.allocate(ERRNO_STATE);
+      // Safe: the path is a NUL-terminated copy that outlives the call.
+      final int fd = (int) OPEN.invokeExact(state, arena.allocateFrom(path).address(), flags);
+      return fd < 0 ? failed(state) : fd;
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /** Closes a descriptor; the caller owns it and uses it no more. */
+  static void close(final int fd) {
+    try {
+      // Safe: it takes no address; nothing is to be done about an error.
+      final int ignored = (int) CLOSE.invokeExact(errnoState(), fd);
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /**
+   * ioctl(2).
+   *
+   * @param state room for errno, this thread's
+   * @param argument a number, or the address of a live struct of the request's size: the caller
+   *     says why it is
+   */
+  static int ioctl(
+      final MemorySegment state, final int fd, final long request, final long argument) {
+    try {
+      final int result = (int) IOCTL.invokeExact(state, fd, request, argument);
+      return result < 0 ? failed(state) : result;
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /** Maps a descriptor, shared, readable and writable; a small negative number is -errno. */
+  static long map(final int fd, final long bytes) {
+    final MemorySegment state = errnoState();
+    try {
+      // Safe: a new mapping touches no existing one, as no address is asked for.
+      final long address =
+          (long) MMAP.invokeExact(state, 0L, bytes, PROT_READ_WRITE, MAP_SHARED, fd, 0L);
+      return address == -1 ? failed(state) : address;
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /** Gives a mapping back; the caller owns it and touches it no more. */
+  static void unmap(final long address, final long bytes) {
+    try {
+      final int ignored = (int) MUNMAP.invokeExact(errnoState(), address, bytes);
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  static int processId() {
+    try {
+      // Safe: it takes nothing and cannot fail.
+      return (int) GETPID.invokeExact(errnoState());
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  static int threadId() {
+    try {
+      // Safe: it takes nothing and cannot fail.
+      return (int) GETTID.invokeExact(errnoState());
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /** Sends a signal to one thread of this process. Safe: numbers only. */
+  static int signalThread(final int process, final int thread, final int signal) {
+    final MemorySegment state = errnoState();
+    try {
+      final int result = (int) TGKILL.invokeExact(state, process, thread, signal);
+      return result < 0 ? failed(state) : result;
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /**
+   * Blocks signals in the calling thread.
+   *
+   * @param set address of {@link #SIGSET_SIZE} bytes
+   * @param old address of as many, takes the mask from before
+   */
+  static void blockSignals(final long set, final long old) {
+    try {
+      final int error = (int) SIGMASK.invokeExact(errnoState(), SIG_BLOCK, set, old);
+      if (error != 0) {
+        throw failure("pthread_sigmask", error);
+      }
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /** Lets this process ignore a signal where no thread blocks it. */
+  static void ignoreSignal(final int signal) {
+    final MemorySegment state = errnoState();
+    try {
+      // Safe: no handler, but the constant SIG_IGN, 1.
+      if ((long) SIGNAL.invokeExact(state, signal, 1L) == -1) {
+        throw failure("signal(" + signal + ", SIG_IGN)", -failed(state));
+      }
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /**
+   * Takes a pending signal of a set, without waiting.
+   *
+   * @param set address of {@link #SIGSET_SIZE} bytes
+   * @param zeroTimeout address of a struct timespec of zeros
+   * @return its number, or -errno: EAGAIN where none is pending
+   */
+  static int takeSignal(final MemorySegment state, final long set, final long zeroTimeout) {
+    try {
+      final int signal = (int) SIGTIMEDWAIT.invokeExact(state, set, 0L, zeroTimeout);
+      return signal < 0 ? failed(state) : signal;
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /**
+   * Makes a timer of the monotonic clock that signals one thread.
+   *
+   * @return the timer's id
+   */
+  static long createTimer(final int thread, final int signal) {
+    try (Arena arena = Arena.ofConfined()) {
+      final MemorySegment state = arena.allocate(ERRNO_STATE);
+      // struct sigevent: value 0, signo 8, notify 12, thread id 16; 64 bytes in all.
+      final MemorySegment event = arena.allocate(64, 8);
+      event.set(INT, 8, signal);
+      event.set(INT, 12, SIGEV_THREAD_ID);
+      event.set(INT, 16, thread);
+      final MemorySegment id = arena.allocate(LONG);
+      // Safe: both structs outlive the call.
+      final int result =
+          (int) TIMER_CREATE.invokeExact(state, CLOCK_MONOTONIC, event.address(), id.address());
+      if (result < 0) {
+        throw failure("timer_create", -failed(state));
+      }
+      return id.get(LONG, 0);
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /**
+   * Arms a timer, relative to now.
+   *
+   * @param spec address of a struct itimerspec
+   */
+  static int armTimer(final MemorySegment state, final long timer, final long spec) {
+    try {
+      final int result = (int) TIMER_SETTIME.invokeExact(state, timer, 0, spec, 0L);
+      return result < 0 ? failed(state) : result;
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  static void deleteTimer(final long timer) {
+    try {
+      // Safe: the id is one that createTimer gave, used no more.
+      final int ignored = (int) TIMER_DELETE.invokeExact(errnoState(), timer);
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /** The exception of a failed call. */
+  static ErrnoException failure(final String call, final int errno) {
+    return new ErrnoException(call, errno, text(errno));
+  }
+
+  /** The C library's words for an errno. */
+  static String text(final int errno) {
+    try {
+      final MemorySegment text = (MemorySegment) STRERROR.invokeExact(errno);
+      // Safe: strerror answers a NUL-terminated string; no message is longer than this bound.
+      return text.reinterpret(256).getString(0, StandardCharsets.UTF_8);
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  private static RuntimeException unexpected(final Throwable t) {
+    if (t instanceof final RuntimeException e) {
+      return e;
+    }
+    if (t instanceof final Error e) {
+      throw e;
+    }
+    return new IllegalStateException(t);
+  }
+}
