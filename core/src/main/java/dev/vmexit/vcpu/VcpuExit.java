@@ -55,7 +55,7 @@ public final class VcpuExit {
   /** Port, gpa, gva, register number, MSR index, leaf. */
   public long address;
 
-  /** Bytes moved, zero-extended; for a read, to be filled in by the run loop. */
+  /** Bytes moved, zero-extended; for a read, to be filled in by the run loop; CPUID: subleaf. */
   public long value;
 
   /** Bytes of a PIO or MMIO access. */
@@ -63,7 +63,7 @@ public final class VcpuExit {
 
   public boolean write;
 
-  /** PAGE_FAULT: the architecture's error code of the access; CPUID: subleaf. */
+  /** PAGE_FAULT: the architecture's error code of the access. */
   public int errorCode;
 
   /** MSR: the run loop refuses; the instruction raises #GP(0). */
