@@ -208,6 +208,10 @@ public final class TraceReader implements AutoCloseable {
       return end(event);
     }
     if (event.sequence > expected[from]) {
+      if (pending.isEmpty()) {
+        // Nothing was wrong with any byte: the file that had them is gone.
+        damaged(TraceFolder.queue(folder), 0, 0, from, "lacks a file, or a part of one");
+      }
       afterGap = new ExitEvent();
       ExitEvents.copy(event, afterGap);
       gap(event, expected[from], event.sequence, ExitEvent.GAP_DAMAGED);

@@ -116,7 +116,11 @@ final class RecorderTest {
     final TraceManifest read = TraceFolder.load(folder);
     assertTrue(read.complete());
     assertEquals("power off", read.endReason());
-    assertEquals(manifest().identified(read.trace()).ended(true, "power off", count, 0, ""), read);
+    assertEquals(
+        manifest()
+            .identified(read.trace())
+            .ended(true, "power off", count, 0, read.startChecksum()),
+        read);
     assertNotEquals(0, read.trace());
     assertFalse(Files.exists(TraceFolder.ring(folder, 0)));
     assertTrue(Files.size(queueFile(folder)) < 4 << 20, "size=" + Files.size(queueFile(folder)));
