@@ -113,7 +113,7 @@ public final class ExitRingWriter implements ExitSink {
     }
     event.sequence = sequence;
     if (append(event)) {
-      sequence++;
+      file.given(++sequence);
     } else if (!ended) {
       lose();
     }

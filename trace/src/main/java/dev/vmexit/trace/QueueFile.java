@@ -38,7 +38,7 @@ final class QueueFile implements AutoCloseable {
   private static final int WORD = Integer.BYTES;
 
   /** Read at a time. */
-  private static final int WINDOW = 4 * BatchWriter.MAX_LENGTH;
+  static final int WINDOW = 4 * BatchWriter.MAX_LENGTH;
 
   /** So many zero bytes are in no batch and in no index page: the file ends before them. */
   private static final int END_ZEROS = 1 << 20;
@@ -50,6 +50,7 @@ final class QueueFile implements AutoCloseable {
   private final ByteBuffer windowBuffer = ByteBuffer.wrap(window);
   private long windowStart;
   private int windowLength;
+  private int windows;
 
   /** The document that comes next. */
   private long position;
@@ -200,6 +201,11 @@ final class QueueFile implements AutoCloseable {
     return -1;
   }
 
+  /** Finds the first batch that can be read; it stays where it was. */
+  boolean first(final BatchReader batch) throws IOException {
+    return search(0, Long.MAX_VALUE, END_ZEROS, batch) >= 0;
+  }
+
   /**
    * Goes to the last batch that starts at or before a place, or to the start.
    *
@@ -238,6 +244,11 @@ final class QueueFile implements AutoCloseable {
     long of(BatchReader batch);
   }
 
+  /** How often bytes were read. */
+  int windows() {
+    return windows;
+  }
+
   /** Where the next document is looked for. */
   long position() {
     return position;
@@ -253,6 +264,7 @@ final class QueueFile implements AutoCloseable {
     if (at >= windowStart && there >= wanted) {
       return (int) there;
     }
+    windows++;
     windowStart = at;
     windowLength = 0;
     windowBuffer.clear();

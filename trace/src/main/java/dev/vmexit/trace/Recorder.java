@@ -229,16 +229,15 @@ public final class Recorder implements AutoCloseable {
       records += source.writer.sequence();
       dropped += source.writer.dropped();
     }
-    final Path memoryFile = TraceFolder.memory(folder);
-    final String memory = Files.exists(memoryFile) ? TraceCheck.checksum(memoryFile) : "";
+    final String start = TraceCheck.startChecksum(folder, sources.size());
     if (failure == null) {
-      manifest.ended(true, endReason, records, dropped, memory).store(TraceFolder.manifest(folder));
+      manifest.ended(true, endReason, records, dropped, start).store(TraceFolder.manifest(folder));
       for (int vcpu = 0; vcpu < sources.size(); vcpu++) {
         Files.deleteIfExists(TraceFolder.ring(folder, vcpu));
       }
     } else {
       manifest
-          .ended(false, "recording failed: " + failure, -1, dropped, memory)
+          .ended(false, "recording failed: " + failure, -1, dropped, start)
           .store(TraceFolder.manifest(folder));
     }
   }
@@ -308,7 +307,7 @@ public final class Recorder implements AutoCloseable {
       this.writer = writer;
       ring = writer.file();
       reader = ExitRingReader.live(ring);
-      batch = new BatchWriter(ring.number(), manifest.trace());
+      batch = new BatchWriter(ring.number(), manifest.trace(), ring.capacity());
     }
 
     int drain() throws IOException {
@@ -335,7 +334,6 @@ public final class Recorder implements AutoCloseable {
     }
 
     void close() {
-      batch.close();
       ring.close();
     }
 

@@ -41,7 +41,7 @@ import java.util.zip.CRC32C;
  * @param records numbers given to records, those that were dropped too; -1 while nobody knows
  * @param trace identity, which each batch and each ring carries too
  * @param dropped records that were given up, as the ring was full
- * @param memoryChecksum CRC-32C of the initial memory's file; empty while nobody knows
+ * @param startChecksum CRC-32C of the initial memory and registers; empty while nobody knows
  * @param recovered how the trace was completed after its process was killed; empty where it was not
  */
 public record TraceManifest(
@@ -64,7 +64,7 @@ public record TraceManifest(
     long records,
     long trace,
     long dropped,
-    String memoryChecksum,
+    String startChecksum,
     String recovered) {
 
   /** Schema that this vmexit writes. */
@@ -130,7 +130,7 @@ public record TraceManifest(
 
   /** The same with an identity. */
   TraceManifest identified(final long identity) {
-    return with(complete, endReason, records, identity, dropped, memoryChecksum, recovered);
+    return with(complete, endReason, records, identity, dropped, startChecksum, recovered);
   }
 
   /** The same with an end. */
@@ -145,7 +145,7 @@ public record TraceManifest(
 
   /** The same after a recovery. */
   TraceManifest recovered(final long count, final String how) {
-    return with(complete, endReason, count, trace, dropped, memoryChecksum, how);
+    return with(complete, endReason, count, trace, dropped, startChecksum, how);
   }
 
   private TraceManifest with(
@@ -219,7 +219,7 @@ public record TraceManifest(
     line(text, "records", Long.toString(records));
     line(text, "trace", Long.toHexString(trace));
     line(text, "dropped", Long.toString(dropped));
-    line(text, "memory.checksum", memoryChecksum);
+    line(text, "start.checksum", startChecksum);
     line(text, "recovered", recovered);
     final String sum = checksum(text);
     text.append(CHECKSUM).append(sum).append('\n');
@@ -311,7 +311,7 @@ public record TraceManifest(
             keys.number("records", -1, Long.MAX_VALUE),
             keys.word("trace"),
             keys.number("dropped", 0, Long.MAX_VALUE),
-            keys.text("memory.checksum"),
+            keys.text("start.checksum"),
             keys.text("recovered"));
     final int end = content.lastIndexOf(CHECKSUM);
     if (end < 0

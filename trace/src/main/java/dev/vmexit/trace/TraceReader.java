@@ -7,6 +7,8 @@ import dev.vmexit.exit.ExitRing;
 import dev.vmexit.exit.ExitRingRemains;
 import dev.vmexit.memory.HostMemory;
 import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -31,8 +33,11 @@ public final class TraceReader implements AutoCloseable {
   private final List<TraceDamage> damages = new ArrayList<>();
   private final List<TraceDamage> pending = new ArrayList<>();
 
-  // The batch in work. Freed by close(); the bounds are those of BatchWriter.MAX_LENGTH.
-  private final long batch = HostMemory.allocate(BatchWriter.MAX_LENGTH + Long.BYTES);
+  // The batch in work; close() gives it back. Shared: nobody says that one thread opens and closes.
+  private final Arena arena = Arena.ofShared();
+  private final MemorySegment batchRoom =
+      arena.allocate(BatchWriter.MAX_LENGTH + ExitDecoder.SLACK, Long.BYTES);
+  private final long batch = batchRoom.address();
   private int batchRing;
   private long batchSequence;
   private int batchLeft;
@@ -50,6 +55,7 @@ public final class TraceReader implements AutoCloseable {
   private long ringSequence;
 
   private TracePoint start = TracePoint.START;
+  private boolean skipping;
   private boolean seeking;
   private ExitEvent afterGap;
   private long lastRetired;
@@ -119,6 +125,7 @@ public final class TraceReader implements AutoCloseable {
       pending.clear();
       Arrays.fill(expected, 0);
       start = point;
+      skipping = true;
       // The batches of several vCPUs are not in one order: then all are read.
       seeking = decoders.length == 1 && seekFile(point);
     } catch (final IOException | InternalError e) {
@@ -135,17 +142,38 @@ public final class TraceReader implements AutoCloseable {
         };
     // Records with the same key may stand in the batch before.
     final long value = point.unit() == TracePoint.Unit.SEQUENCE ? point.value() : point.value() - 1;
-    for (int i = files.size() - 1; i >= 0; i--) {
-      final QueueFile candidate = new QueueFile(files.get(i), manifest.trace());
-      final boolean found = candidate.seek(key, value, batchReader);
-      if (found || i == 0) {
-        file = candidate;
-        nextFile = i + 1;
-        return found;
-      }
-      candidate.close();
+    if (files.isEmpty()) {
+      return false;
     }
-    return false;
+    final int number = lastFileFrom(key, value);
+    file = new QueueFile(files.get(number), manifest.trace());
+    nextFile = number + 1;
+    return file.seek(key, value, batchReader);
+  }
+
+  /** The last file whose first batch is at or before a place, or the first one. */
+  private int lastFileFrom(final QueueFile.BatchKey key, final long value) throws IOException {
+    int low = 0;
+    int high = files.size() - 1;
+    while (low < high) {
+      final int middle = (low + high + 1) >>> 1;
+      int probe = middle;
+      while (probe <= high && !firstBatch(probe)) {
+        probe++; // nothing in it can be read: the next one tells as much
+      }
+      if (probe <= high && key.of(batchReader) <= value) {
+        low = probe;
+      } else {
+        high = middle - 1;
+      }
+    }
+    return low;
+  }
+
+  private boolean firstBatch(final int number) throws IOException {
+    try (QueueFile candidate = new QueueFile(files.get(number), manifest.trace())) {
+      return candidate.first(batchReader);
+    }
   }
 
   /**
@@ -156,8 +184,8 @@ public final class TraceReader implements AutoCloseable {
    */
   public boolean next(final ExitEvent event) {
     while (deliver(event)) {
-      if (start.isReached(event)) {
-        start = TracePoint.START;
+      if (!skipping || start.isReached(event)) {
+        skipping = false;
         if (event.kind == ExitKind.GAP) {
           gaps += event.value;
         } else {
@@ -180,6 +208,10 @@ public final class TraceReader implements AutoCloseable {
       return end(event);
     }
     if (event.sequence > expected[from]) {
+      if (pending.isEmpty()) {
+        // Nothing was wrong with any byte: the file that had them is gone.
+        damaged(TraceFolder.queue(folder), 0, 0, from, "lacks a file, or a part of one");
+      }
       afterGap = new ExitEvent();
       ExitEvents.copy(event, afterGap);
       gap(event, expected[from], event.sequence, ExitEvent.GAP_DAMAGED);
@@ -259,6 +291,9 @@ public final class TraceReader implements AutoCloseable {
 
   /** Now it is known up to where records are missing. */
   private void settle(final long next) {
+    if (pending.isEmpty()) {
+      return;
+    }
     for (final TraceDamage damage : pending) {
       damages.add(
           new TraceDamage(
@@ -370,7 +405,7 @@ public final class TraceReader implements AutoCloseable {
       return false;
     }
     try {
-      length = batchReader.unpack(batch);
+      length = batchReader.unpack(batchRoom);
     } catch (final IllegalStateException e) {
       damaged(file.file(), at, at, from, "has a batch that is wrong: " + e.getMessage());
       return false;
@@ -474,8 +509,7 @@ public final class TraceReader implements AutoCloseable {
   public void close() {
     if (!closed) {
       closed = true;
-      HostMemory.free(batch);
-      batchReader.close();
+      arena.close();
       try {
         closeFiles();
       } catch (final IOException e) {
