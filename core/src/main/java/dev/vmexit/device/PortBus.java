@@ -1,5 +1,7 @@
 package dev.vmexit.device;
 
+import java.util.Arrays;
+
 /**
  * The I/O port space: 65,536 ports, each claimed by at most one device.
  *
@@ -38,6 +40,29 @@ public final class PortBus {
     for (int port = first; port <= last; port++) {
       devices[port] = device;
     }
+  }
+
+  /**
+   * Claims ports where none of them is claimed, as a guest's write to a base address register asks.
+   *
+   * @return false where the range is not free: then nothing is claimed
+   */
+  public boolean claimIfFree(final PortDevice device, final int first, final int last) {
+    if (first < 0 || last >= PORTS || first > last) {
+      return false;
+    }
+    for (int port = first; port <= last; port++) {
+      if (devices[port] != null) {
+        return false;
+      }
+    }
+    Arrays.fill(devices, first, last + 1, device);
+    return true;
+  }
+
+  /** Gives ports back that {@link #claimIfFree} claimed. */
+  public void release(final int first, final int last) {
+    Arrays.fill(devices, first, last + 1, null);
   }
 
   /**

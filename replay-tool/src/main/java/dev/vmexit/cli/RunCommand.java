@@ -196,6 +196,8 @@ final class RunCommand implements Callable<Integer> {
       description = "Offer a debug-exit device at port 0xf4: a value v ends with 2v+1.")
   private boolean debugExit;
 
+  @Mixin private MachineOptions hardware;
+
   @Override
   public Integer call() {
     checkOptions();
@@ -223,6 +225,10 @@ final class RunCommand implements Callable<Integer> {
       throw new UserException("give a GUEST or --kernel, not both: " + guest + ", " + kernel);
     }
     checkOptionsOfKernels();
+    hardware.check();
+    if (hardware.hasBios() && (guest != null || kernel != null)) {
+      throw new UserException("give --bios, a GUEST or --kernel, not two of them");
+    }
     if (record != null && noRecord) {
       throw new UserException("give --record or --no-record, not both");
     }
@@ -247,6 +253,10 @@ final class RunCommand implements Callable<Integer> {
       throw new UserException(
           "--append " + append + ": the built-in guest takes none; give a GUEST or --kernel FILE");
     }
+  }
+
+  private boolean isBuiltIn() {
+    return guest == null && kernel == null && !hardware.hasBios();
   }
 
   private Set<ExitKind> kinds() {
@@ -283,6 +293,9 @@ final class RunCommand implements Callable<Integer> {
         return loader.flat(kernel, address(), flatMode());
       }
       return loader.kernel(kernel, Optional.ofNullable(initrd));
+    }
+    if (hardware.hasBios()) {
+      return loader.bios(hardware.biosImage());
     }
     return guest == null ? loader.builtIn() : loader.named(guest);
   }
@@ -329,7 +342,7 @@ final class RunCommand implements Callable<Integer> {
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
                 why -> machine.ifSet(vm -> vm.commands().stop(RunEnd.RECORDER_FAILED)));
     final boolean quiet = "none".equals(console);
-    final boolean builtIn = guest == null && kernel == null;
+    final boolean builtIn = isBuiltIn();
     boolean begun = false;
     RunResult result = null;
     final ExitSink sink = recorder == null ? new NullExitSink() : recorder.sink(0);
@@ -339,21 +352,23 @@ final class RunCommand implements Callable<Integer> {
             builtIn ? BuiltInGuest.FAILURE : ConsoleOutput.PANIC,
             exitOn,
             () -> machine.ifSet(vm -> vm.commands().stop(RunEnd.TEXT_SEEN)));
-    try (VirtualMachine vm =
-        new VirtualMachine(
-            choice.backend(),
-            loaded.memory(),
-            loaded.entry(),
-            new VirtualMachine.Options(
-                cpu,
-                mmu,
-                clock,
-                clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
-                output,
-                output,
-                debugExit,
-                SystemNanoClock.INSTANCE),
-            sink)) {
+    try (MachineOptions closing = hardware;
+        VirtualMachine vm =
+            new VirtualMachine(
+                choice.backend(),
+                loaded.memory(),
+                loaded.entry(),
+                new VirtualMachine.Options(
+                    cpu,
+                    mmu,
+                    clock,
+                    clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
+                    output,
+                    output,
+                    debugExit,
+                    SystemNanoClock.INSTANCE),
+                closing.open((cells, columns, rows, cursor) -> {}),
+                sink)) {
       if (recorder != null) {
         placement.pinRecorder(vcpus);
         saveStart(folder, loaded.memory(), vm.vcpu());
@@ -405,7 +420,7 @@ final class RunCommand implements Callable<Integer> {
       return ExitStatus.RECORDING_FAILED;
     }
     final PrintWriter out = spec.commandLine().getOut();
-    if (guest == null && kernel == null) {
+    if (isBuiltIn()) {
       out.println();
       printTable(folder, out);
     }
