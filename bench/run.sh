@@ -13,9 +13,8 @@
 #   bench/run.sh injection [kvm|soft]   an interrupt's request to its injection
 #   bench/run.sh all               all of these
 #   bench/run.sh jmh [ARGUMENTS]   JMH with its own arguments: a pattern, -prof gc, -h
-# Exit status 1 where boot, record, memory, seek or kvm misses its limit. The guest is
-# debian-12-cloud, fetched
-# where it is not in the cache; boot needs qemu-system-x86_64 (Debian: qemu-system-x86).
+# Exit status 1 where boot, record, memory, seek or kvm misses its limit. The guest is debian-12-cloud,
+# fetched where it is not in the cache; boot needs qemu-system-x86_64 (Debian: qemu-system-x86).
 set -eu
 
 root=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
@@ -127,7 +126,7 @@ case $command in
   jmh) jmh "$@" ;;
   all)
     status=0
-    for what in boot record memory exitpath decoder interpreter refeed reader seek; do
+    for what in boot record memory exitpath decoder interpreter refeed reader seek kvm injection; do
       echo "== $what"
       "$0" $what || status=1
     done
