@@ -22,8 +22,10 @@ public final class PiixIde extends PciFunction implements PortDevice {
 
   private static final int BAR4 = 0x20;
   private static final int BAR_IO = 1;
+
   /** All 32 of an I/O address, as SeaBIOS computes the size from them. */
   private static final int BAR_BITS = 0xFFFF_FFF0;
+
   private static final int PORTS = 16;
   private static final int TIMING = 0x40;
   private static final int DECODE_BOTH = 0x8000_8000;
