@@ -42,7 +42,6 @@ final class TraceRecovery {
           sum += ring.trace() == manifest.trace() ? ring.given() : 0;
         } catch (final IOException e) {
           // The reader has found that too, and says so.
-          continue;
         }
       }
     }
