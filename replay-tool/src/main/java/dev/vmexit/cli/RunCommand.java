@@ -63,7 +63,6 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     sortOptions = false)
 final class RunCommand implements Callable<Integer> {
-  private static final int RING_BYTES = 16 << 20;
   private static final DateTimeFormatter STAMP =
       DateTimeFormatter.ofPattern("yyyyMMdd-HHmmss", Locale.ROOT);
 
@@ -175,6 +174,8 @@ final class RunCommand implements Callable<Integer> {
       description = "Kinds to record, such as pio,mmio. Default: all.")
   private String exits;
 
+  @Mixin private RecordingOptions recording;
+
   @Option(
       names = "--console",
       paramLabel = "KIND",
@@ -207,9 +208,10 @@ final class RunCommand implements Callable<Integer> {
       throw new UserException("--cpu " + cpu + ": " + e.getMessage(), e);
     }
     final Set<ExitKind> kinds = kinds();
+    final RecorderOptions options = recording.options();
     try (GuestLoader.Loaded loaded = load()) {
       placement.lock(loaded.memory());
-      return run(loaded, kinds);
+      return run(loaded, kinds, options);
     }
   }
 
@@ -231,6 +233,9 @@ final class RunCommand implements Callable<Integer> {
     }
     if (record != null && noRecord) {
       throw new UserException("give --record or --no-record, not both");
+    }
+    if (noRecord && recording.isBounded()) {
+      throw new UserException("--roll and --keep go with a recording, not with --no-record");
     }
     if (timeout != null && !(timeout > 0 && timeout < 1e9)) {
       throw new UserException("--timeout " + timeout + " is not a number of seconds above 0");
@@ -321,7 +326,8 @@ final class RunCommand implements Callable<Integer> {
   // ---- the run ----
 
   @SuppressWarnings("try") // the resources are scopes, nobody calls them
-  private int run(final GuestLoader.Loaded loaded, final Set<ExitKind> kinds) {
+  private int run(
+      final GuestLoader.Loaded loaded, final Set<ExitKind> kinds, final RecorderOptions options) {
     final PrintWriter err = spec.commandLine().getErr();
     final BackendChoice choice = BackendChoice.of(backend, reasonForSoft());
     if (!choice.line().isEmpty()) {
@@ -338,9 +344,9 @@ final class RunCommand implements Callable<Integer> {
             : Recorder.start(
                 folder,
                 manifest(loaded, kinds, choice.backend()),
-                RecorderOptions.blocking(RING_BYTES),
+                options,
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
-                why -> machine.ifSet(vm -> vm.commands().stop(RunEnd.RECORDER_FAILED)));
+                new RecordingNews(folder, machine, err));
     final boolean quiet = "none".equals(console);
     final boolean builtIn = isBuiltIn();
     boolean begun = false;
@@ -372,6 +378,7 @@ final class RunCommand implements Callable<Integer> {
       if (recorder != null) {
         placement.pinRecorder(vcpus);
         saveStart(folder, loaded.memory(), vm.vcpu());
+        vm.commands().onStop(recorder::stopping);
       }
       machine.set(vm);
       if (SignalStop.stopping()) {
@@ -418,6 +425,10 @@ final class RunCommand implements Callable<Integer> {
       err.println("trace: " + folder);
       err.flush();
       return ExitStatus.RECORDING_FAILED;
+    }
+    final long dropped = recorder.sink(0).dropped();
+    if (dropped > 0) {
+      err.println("vmexit: " + dropped + " exits were dropped, as the recorder was too slow");
     }
     final PrintWriter out = spec.commandLine().getOut();
     if (isBuiltIn()) {
@@ -549,26 +560,6 @@ final class RunCommand implements Callable<Integer> {
       throw new IllegalStateException("vcpu0 died: " + failure.get(), failure.get());
     }
     return result.get();
-  }
-
-  /** A value that another thread sets once. */
-  private static final class Late<T> {
-    private volatile T value;
-
-    void set(final T newValue) {
-      value = newValue;
-    }
-
-    T get() {
-      return value;
-    }
-
-    void ifSet(final java.util.function.Consumer<T> action) {
-      final T now = value;
-      if (now != null) {
-        action.accept(now);
-      }
-    }
   }
 
   /** Ends the run when the time is over. */

@@ -21,7 +21,11 @@ final class TraceRecovery {
           manifest.recovered(
               // Where the rings' ends are damaged they had more: that much is missing.
               Math.max(count[1], given(folder, manifest)),
-              count[0] + " records from the queue, " + (count[1] - count[0]) + " from the rings");
+              count[0]
+                  - reader.notKept()
+                  + " records from the queue, "
+                  + (count[1] - count[0])
+                  + " from the rings");
     }
     try {
       recovered.store(TraceFolder.manifest(folder));
