@@ -80,6 +80,7 @@ final class HostUser implements AutoCloseable {
         HostCall.forbid(base + at, PAGE);
       }
     }
+    HostCall.forbid(base + STATE + PAGE, SIGNAL_STACK - STATE - PAGE);
     HostCall.writeLdt(base);
     trampoline = new HostCall(base + TRAMPOLINE);
     signals =

@@ -18,6 +18,9 @@ final class OracleFindingsTest {
   private static final HexFormat HEX = HexFormat.of();
   private static final long BASE = 0x2000_0000L;
   private static final int FX_MXCSR = 24;
+  private static final int FX_STATUS = 2;
+  private static final int FX_TAGS = 4;
+  private static final int FX_ST = 32;
   private static final int FX_XMM = 160;
 
   static List<String> vectors() {
@@ -66,9 +69,13 @@ final class OracleFindingsTest {
       case "es" -> c.es = Integer.parseInt(text, 16);
       case "ss" -> c.ss = Integer.parseInt(text, 16);
       case "mxcsr" -> FloatValues.put(c.fx, FX_MXCSR, 4, Long.parseLong(text, 16));
+      case "fcw" -> FloatValues.put(c.fx, 0, 2, Long.parseLong(text, 16));
+      case "ftw" -> FloatValues.put(c.fx, FX_TAGS, 1, Long.parseLong(text, 16));
       default -> {
         if (name.charAt(0) == 'r') {
           c.gprs[number(name)] = Long.parseUnsignedLong(text, 16);
+        } else if (name.startsWith("st")) {
+          System.arraycopy(HEX.parseHex(text), 0, c.fx, FX_ST + 16 * number(name), 10);
         } else if (name.startsWith("xmm")) {
           System.arraycopy(HEX.parseHex(text), 0, c.fx, FX_XMM + 16 * number(name), 16);
         } else {
@@ -78,13 +85,16 @@ final class OracleFindingsTest {
     }
   }
 
+  private static String word(final UserContext c, final int at) {
+    return String.format(Locale.ROOT, "%x", c.fx[at] & 0xFF | (c.fx[at + 1] & 0xFF) << 8);
+  }
+
   private static String get(final UserContext c, final String name) {
     return switch (name) {
       case "vector" -> c.vector < 0 ? "-" : Integer.toHexString(c.vector);
       case "error" -> Long.toHexString(c.errorCode);
-      case "mxcsr" ->
-          String.format(
-              Locale.ROOT, "%x", c.fx[FX_MXCSR] & 0xFF | (c.fx[FX_MXCSR + 1] & 0xFF) << 8);
+      case "mxcsr" -> word(c, FX_MXCSR);
+      case "fsw" -> word(c, FX_STATUS);
       default -> {
         if (name.charAt(0) == 'r' && number(name) < Gpr.COUNT) {
           yield Long.toHexString(c.gprs[number(name)]);

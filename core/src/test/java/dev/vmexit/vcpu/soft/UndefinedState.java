@@ -104,7 +104,15 @@ final class UndefinedState {
       case SHA1NEXTE, SHA1MSG1, SHA1MSG2, SHA1RNDS4, SHA256MSG1, SHA256MSG2, SHA256RNDS2 ->
           soft == GENERAL_PROTECTION && host < 0;
       // A mask of zeros may fault or not (SDM Vol. 2B, MASKMOVDQU).
-      case MASKMOVQ, MASKMOVDQU, VMASKMOVDQU -> soft < 0 && host >= STACK_FAULT;
+      case MASKMOVQ, MASKMOVDQU, VMASKMOVDQU -> soft < STACK_FAULT && host >= STACK_FAULT;
+      default -> false;
+    };
+  }
+
+  /** Products and sums: which of their exceptions are seen beside an unmasked one is not said. */
+  static boolean manySteps(final Instruction insn) {
+    return switch (insn.mnemonic) {
+      case DPPS, DPPD, VDPPS, VDPPD -> true;
       default -> false;
     };
   }

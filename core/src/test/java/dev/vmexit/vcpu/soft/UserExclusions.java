@@ -28,6 +28,10 @@ final class UserExclusions {
           "the manual bounds the error alone: SseHostTest";
       case RDPKRU, WRPKRU -> "PKRU is the kernel's choice: SystemFeaturesTest";
       case ARPL -> insn.hasMemory ? "AMD wants to write only where it writes: SegmentTest" : null;
+      case MOVSXD ->
+          insn.hasMemory && insn.operandSize == 2
+              ? "AMD reads four bytes for the 16-bit form: IntegerHostTest"
+              : null;
       case INT1 -> "hypervisors replay it with another rip: EventDeliveryTest";
       case NOP ->
           insn.opcode == 0x10D && !insn.hasMemory ? "AMD has no register form of 0F 0D" : null;

@@ -32,7 +32,7 @@ final class UserFrames {
         final int selector = codeSelector(cases, c);
         if (insn.operandKind[0] == Instruction.MEMORY) {
           yield cases.write(c, insn.segment, cases.operandOffset, size, next)
-              & cases.write(c, insn.segment, cases.operandOffset + size, 2, selector);
+              && cases.write(c, insn.segment, cases.operandOffset + size, 2, selector);
         }
         final int at = cases.codeLength() - 2 - size;
         FloatValues.put(cases.codeBytes(), at, size, next);
@@ -42,13 +42,13 @@ final class UserFrames {
       case RET -> cases.write(c, Seg.SS, stack, size, next);
       case RETF ->
           cases.write(c, Seg.SS, stack, size, next)
-              & cases.write(c, Seg.SS, stack + size, 2, codeSelector(cases, c));
+              && cases.write(c, Seg.SS, stack + size, 2, codeSelector(cases, c));
       case IRET ->
           cases.write(c, Seg.SS, stack, size, next)
-              & cases.write(c, Seg.SS, stack + size, 2, codeSelector(cases, c))
-              & cases.write(c, Seg.SS, stack + 2 * size, size, image(cases))
-              & cases.write(c, Seg.SS, stack + 3 * size, size, stack + cases.below(32))
-              & cases.write(
+              && cases.write(c, Seg.SS, stack + size, 2, codeSelector(cases, c))
+              && cases.write(c, Seg.SS, stack + 2 * size, size, image(cases))
+              && cases.write(c, Seg.SS, stack + 3 * size, size, stack + cases.below(32))
+              && cases.write(
                   c,
                   Seg.SS,
                   stack + 4 * size,
@@ -61,7 +61,7 @@ final class UserFrames {
               || cases.write(c, Seg.SS, stack, 2, cases.selectorOfSomeKind());
       case LAR, LSL -> selector(cases, c, 1);
       case VERR, VERW -> selector(cases, c, 0);
-      case ARPL -> selector(cases, c, 0) & selector(cases, c, 1);
+      case ARPL -> selector(cases, c, 0) && selector(cases, c, 1);
       case LDS, LES, LSS ->
           cases.write(c, insn.segment, cases.operandOffset + size, 2, cases.selectorOfSomeKind());
       case CMPXCHG -> {
