@@ -84,6 +84,21 @@ public final class PortBus {
     return device.readPort(port, size) & ones(size);
   }
 
+  /** Answers INS of several elements: see {@link PortDevice#readString}. */
+  public void readString(final int port, final int size, final int times, final byte[] to) {
+    final PortDevice device = devices[port];
+    if (device != null && (size == 1 || !crosses(port, size))) {
+      device.readString(port, size, times, to);
+      return;
+    }
+    for (int i = 0; i < times; i++) {
+      final int value = read(port, size);
+      for (int b = 0; b < size; b++) {
+        to[i * size + b] = (byte) (value >>> 8 * b);
+      }
+    }
+  }
+
   /**
    * Takes OUT.
    *

@@ -284,10 +284,17 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   @Override
   public void dmaWritten(final long gpa, final byte[] from, final int at, final int length) {
-    exits++;
     if (!sink.wants(ExitKind.DMA)) {
+      exits++;
       return;
     }
+    for (int done = 0; done < length; done += ExitEvent.MAX_DATA) {
+      recordDma(gpa + done, from, at + done, Math.min(ExitEvent.MAX_DATA, length - done));
+    }
+  }
+
+  private void recordDma(final long gpa, final byte[] from, final int at, final int length) {
+    exits++;
     final ExitEvent e = dmaEvent;
     e.clearPayload();
     e.vcpu = number;
@@ -298,6 +305,8 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     e.address = gpa;
     e.value = length;
     e.write = true;
+    e.dataLength = length;
+    System.arraycopy(from, at, e.data, 0, length);
     lastExits.add(e);
     sink.write(e);
   }
@@ -364,7 +373,9 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   private void port() {
     begin(ExitKind.PIO);
     clock.deviceExit();
-    if (exit.write) {
+    if (exit.count > 1) {
+      portString();
+    } else if (exit.write) {
       platform.ports().write((int) exit.address, exit.size, (int) exit.value);
     } else {
       exit.value =
@@ -373,6 +384,19 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       event.value = exit.value;
     }
     finish();
+  }
+
+  /** Several elements of INS at once; the device sees them one after another. */
+  private void portString() {
+    final int bytes = exit.count * exit.size;
+    platform.ports().readString((int) exit.address, exit.size, exit.count, exit.data);
+    System.arraycopy(exit.data, 0, event.data, 0, bytes);
+    event.dataLength = bytes;
+    long first = 0;
+    for (int i = 0; i < exit.size; i++) {
+      first |= (exit.data[i] & 0xFFL) << 8 * i;
+    }
+    event.value = first;
   }
 
   private void mmio() {

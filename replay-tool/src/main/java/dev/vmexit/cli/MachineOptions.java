@@ -10,6 +10,7 @@ import dev.vmexit.vm.Peripherals;
 import java.io.BufferedOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -74,6 +75,8 @@ final class MachineOptions implements AutoCloseable {
   /** Files that stay open for as long as the machine runs. */
   private final List<AutoCloseable> open = new ArrayList<>();
 
+  private PrintWriter err;
+
   /** Whether a BIOS starts the machine. */
   boolean hasBios() {
     return bios != null;
@@ -106,8 +109,10 @@ final class MachineOptions implements AutoCloseable {
    * Opens what the options name.
    *
    * @param screen takes what the display shows, where there is one
+   * @param messages takes what happens to files, a line each
    */
-  Peripherals open(final ScreenSink screen) {
+  Peripherals open(final ScreenSink screen, final PrintWriter messages) {
+    err = messages;
     final List<BlockStore> stores = new ArrayList<>();
     for (final String disk : disks) {
       stores.add(disk(disk));
@@ -139,8 +144,7 @@ final class MachineOptions implements AutoCloseable {
   private BlockStore image(
       final String role, final Path path, final DiskImage.Mode mode, final int block) {
     try {
-      final DiskImage image =
-          DiskImage.open(path, mode, block, line -> System.err.println("vmexit: " + line));
+      final DiskImage image = DiskImage.open(path, mode, block, this::tell);
       open.add(image);
       return image;
     } catch (final IOException e) {
@@ -166,7 +170,13 @@ final class MachineOptions implements AutoCloseable {
       return value -> {};
     }
     if ("-".equals(biosLog)) {
-      return System.err::write;
+      final PrintWriter to = err;
+      return value -> {
+        to.write(value);
+        if (value == '\n') {
+          to.flush();
+        }
+      };
     }
     try {
       final OutputStream out = new BufferedOutputStream(Files.newOutputStream(Path.of(biosLog)));
@@ -189,6 +199,11 @@ final class MachineOptions implements AutoCloseable {
     }
   }
 
+  private void tell(final String line) {
+    err.println("vmexit: " + line);
+    err.flush();
+  }
+
   /** Gives files back. */
   @Override
   public void close() {
@@ -196,7 +211,7 @@ final class MachineOptions implements AutoCloseable {
       try {
         file.close();
       } catch (final Exception e) {
-        System.err.println("vmexit: " + e.getMessage());
+        tell(e.getMessage());
       }
     }
   }

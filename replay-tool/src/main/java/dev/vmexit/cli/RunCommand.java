@@ -228,6 +228,9 @@ final class RunCommand implements Callable<Integer> {
     }
     checkOptionsOfKernels();
     hardware.check();
+    if (GuestCatalog.SEABIOS.equals(guest)) {
+      throw new UserException("seabios is no guest but a BIOS; start it by run --bios");
+    }
     if (hardware.hasBios() && (guest != null || kernel != null)) {
       throw new UserException("give --bios, a GUEST or --kernel, not two of them");
     }
@@ -373,7 +376,7 @@ final class RunCommand implements Callable<Integer> {
                     output,
                     debugExit,
                     SystemNanoClock.INSTANCE),
-                closing.open((cells, columns, rows, cursor) -> {}),
+                closing.open((cells, columns, rows, cursor) -> {}, err),
                 sink)) {
       if (recorder != null) {
         placement.pinRecorder(vcpus);
