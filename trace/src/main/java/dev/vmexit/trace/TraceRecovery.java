@@ -42,13 +42,18 @@ final class TraceRecovery {
     for (int vcpu = 0; vcpu < manifest.vcpus(); vcpu++) {
       final Path file = TraceFolder.ring(folder, vcpu);
       if (Files.exists(file)) {
-        try (ExitRing ring = ExitRing.openReadOnly(file)) {
-          sum += ring.trace() == manifest.trace() ? ring.given() : 0;
-        } catch (final IOException e) {
-          // The reader has found that too, and says so.
-        }
+        sum += given(file, manifest.trace());
       }
     }
     return sum;
+  }
+
+  private static long given(final Path file, final long trace) {
+    try (ExitRing ring = ExitRing.openReadOnly(file)) {
+      return ring.trace() == trace ? ring.given() : 0;
+    } catch (final IOException e) {
+      // The reader has found that too, and says so.
+      return 0;
+    }
   }
 }
