@@ -117,9 +117,13 @@ public final class CpuModel {
   private final String name;
   private final EnumSet<CpuFeature> features;
 
+  /** The same, to walk through without an iterator: a guest's CPUID is an exit. */
+  private final CpuFeature[] offered;
+
   private CpuModel(final String name, final EnumSet<CpuFeature> features) {
     this.name = name;
     this.features = features;
+    offered = features.toArray(CpuFeature[]::new);
   }
 
   /** The richest model that there is. */
@@ -237,7 +241,7 @@ public final class CpuModel {
       stateComponents(subleaf, xcr0, out);
     }
     if (leaf != 7 && leaf != 0xD || subleaf == (leaf == 0xD ? 1 : 0)) {
-      for (final CpuFeature feature : features) {
+      for (final CpuFeature feature : offered) {
         out[feature.register] |= feature.leaf == leaf ? feature.bit : 0;
       }
     }
