@@ -89,6 +89,12 @@ final class BatchWriter {
     return nextSequence;
   }
 
+  /** The number of the first record, where it is not 0; before any is added. */
+  void startAt(final long sequence) {
+    firstSequence = sequence;
+    nextSequence = sequence;
+  }
+
   /** What {@link #finish} made. */
   byte[] bytes() {
     return bytes;

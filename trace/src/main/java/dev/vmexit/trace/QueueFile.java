@@ -27,7 +27,7 @@ import java.nio.file.StandardOpenOption;
  * search in the middle of the file finds the batch that holds a given place, with no index: see
  * {@link #seek}. Not thread-safe.
  */
-final class QueueFile implements AutoCloseable {
+final class QueueFile implements BatchSource {
   private static final VarHandle INT =
       MethodHandles.byteArrayViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
   private static final VarHandle LONG =
@@ -66,35 +66,33 @@ final class QueueFile implements AutoCloseable {
     channel = FileChannel.open(file, StandardOpenOption.READ);
   }
 
-  Path file() {
+  @Override
+  public Path file() {
     return file;
   }
 
-  /** Where the batch that was delivered last is. */
-  long batchOffset() {
+  @Override
+  public long batchOffset() {
     return batchAt;
   }
 
-  /** What was wrong before the batch that was delivered last, or at the end; or null. */
-  String damage() {
+  @Override
+  public String damage() {
     return damage;
   }
 
-  long damageFrom() {
+  @Override
+  public long damageFrom() {
     return damageFrom;
   }
 
-  long damageTo() {
+  @Override
+  public long damageTo() {
     return damageTo;
   }
 
-  /**
-   * Goes to the next batch that can be read.
-   *
-   * @param expected the first record that it should hold
-   * @return false at the end
-   */
-  boolean next(final BatchReader batch, final long expected) throws IOException {
+  @Override
+  public boolean next(final BatchReader batch, final long expected) throws IOException {
     damage = null;
     final long from = position;
     while (true) {
@@ -201,18 +199,14 @@ final class QueueFile implements AutoCloseable {
     return -1;
   }
 
-  /** Finds the first batch that can be read; it stays where it was. */
-  boolean first(final BatchReader batch) throws IOException {
+  @Override
+  public boolean first(final BatchReader batch) throws IOException {
     return search(0, Long.MAX_VALUE, END_ZEROS, batch) >= 0;
   }
 
-  /**
-   * Goes to the last batch that starts at or before a place, or to the start.
-   *
-   * @param key what of a batch grows from one to the next
-   * @return whether the batch starts at or before the place
-   */
-  boolean seek(final BatchKey key, final long value, final BatchReader batch) throws IOException {
+  @Override
+  public boolean seek(final BatchKey key, final long value, final BatchReader batch)
+      throws IOException {
     long low = 0;
     long high = channel.size();
     while (high - low > WINDOW) {
@@ -235,13 +229,6 @@ final class QueueFile implements AutoCloseable {
     // Read from the start where the place is lost: then it is said what is damaged there.
     position = found ? best : 0;
     return found;
-  }
-
-  /** What of a batch is compared. */
-  @FunctionalInterface
-  interface BatchKey {
-    /** Of the batch's first record. */
-    long of(BatchReader batch);
   }
 
   /** How often bytes were read. */

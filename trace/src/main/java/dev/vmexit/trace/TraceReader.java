@@ -26,6 +26,7 @@ import java.util.List;
 public final class TraceReader implements AutoCloseable {
   private final Path folder;
   private final TraceManifest manifest;
+  private final boolean packed;
   private final List<Path> files;
   private final BatchReader batchReader = new BatchReader();
   private final ExitDecoder[] decoders;
@@ -45,7 +46,7 @@ public final class TraceReader implements AutoCloseable {
   private int length;
 
   private int nextFile;
-  private QueueFile file;
+  private BatchSource file;
   private boolean queueDone;
   private long queued;
   private int nextRing;
@@ -73,18 +74,22 @@ public final class TraceReader implements AutoCloseable {
     for (int i = 0; i < decoders.length; i++) {
       decoders[i] = new ExitDecoder();
     }
-    files = TraceFolder.queueFiles(folder);
+    packed = TraceFiles.isPacked(folder);
+    files = packed ? List.of(folder) : TraceFolder.queueFiles(folder);
   }
 
   /**
-   * Opens a trace, finished or not. Of a trace whose process died the first reader completes the
-   * manifest; else nothing in the folder is touched.
+   * Opens a trace, a folder or packed, finished or not. Of a trace whose process died the first
+   * reader completes the manifest; else nothing in the folder is touched.
    *
    * @throws TraceException if it is no trace, of a newer schema, or has no queue
    */
   public static TraceReader open(final Path folder) {
     TraceManifest manifest = TraceFolder.load(folder);
-    if (!manifest.complete() && manifest.recovered().isEmpty() && !RecordingLock.isTaken(folder)) {
+    if (!TraceFiles.isPacked(folder)
+        && !manifest.complete()
+        && manifest.recovered().isEmpty()
+        && !RecordingLock.isTaken(folder)) {
       manifest = TraceRecovery.complete(folder, manifest);
     }
     return new TraceReader(folder, manifest);
@@ -140,11 +145,11 @@ public final class TraceReader implements AutoCloseable {
   }
 
   private boolean seekFile(final TracePoint point) throws IOException {
-    final QueueFile.BatchKey key =
+    final BatchSource.BatchKey key =
         switch (point.unit()) {
-          case SEQUENCE -> BatchReader::firstSequence;
-          case RETIRED -> BatchReader::firstRetired;
-          case TIME -> BatchReader::firstTime;
+          case SEQUENCE -> BatchSource.BatchKey.SEQUENCE;
+          case RETIRED -> BatchSource.BatchKey.RETIRED;
+          case TIME -> BatchSource.BatchKey.TIME;
         };
     // Records with the same key may stand in the batch before.
     final long value = point.unit() == TracePoint.Unit.SEQUENCE ? point.value() : point.value() - 1;
@@ -152,13 +157,13 @@ public final class TraceReader implements AutoCloseable {
       return false;
     }
     final int number = lastFileFrom(key, value);
-    file = new QueueFile(files.get(number), manifest.trace());
+    file = source(number);
     nextFile = number + 1;
     return file.seek(key, value, batchReader);
   }
 
   /** The last file whose first batch is at or before a place, or the first one. */
-  private int lastFileFrom(final QueueFile.BatchKey key, final long value) throws IOException {
+  private int lastFileFrom(final BatchSource.BatchKey key, final long value) throws IOException {
     int low = 0;
     int high = files.size() - 1;
     while (low < high) {
@@ -176,8 +181,14 @@ public final class TraceReader implements AutoCloseable {
     return low;
   }
 
+  private BatchSource source(final int number) throws IOException {
+    return packed
+        ? new PackedRecords(folder, manifest.trace())
+        : new QueueFile(files.get(number), manifest.trace());
+  }
+
   private boolean firstBatch(final int number) throws IOException {
-    try (QueueFile candidate = new QueueFile(files.get(number), manifest.trace())) {
+    try (BatchSource candidate = source(number)) {
       return candidate.first(batchReader);
     }
   }
@@ -386,7 +397,7 @@ public final class TraceReader implements AutoCloseable {
         if (nextFile >= files.size()) {
           return false;
         }
-        file = new QueueFile(files.get(nextFile++), manifest.trace());
+        file = source(nextFile++);
       }
       final boolean there = file.next(batchReader, expected[0]);
       if (file.damage() != null) {
@@ -479,7 +490,8 @@ public final class TraceReader implements AutoCloseable {
   }
 
   private boolean openRing() throws IOException {
-    while (nextRing < decoders.length) {
+    // What a killed process left in the rings was packed with the rest.
+    while (!packed && nextRing < decoders.length) {
       batchRing = nextRing;
       ringFile = TraceFolder.ring(folder, nextRing++);
       if (!Files.exists(ringFile)) {

@@ -188,7 +188,7 @@ final class SeekTest {
     for (int i = 0; i < PLACES; i++) {
       try (QueueFile queue = new QueueFile(file, trace)) {
         assertTrue(
-            queue.seek(BatchReader::firstSequence, random.nextInt(RECORDS), new BatchReader()));
+            queue.seek(BatchSource.BatchKey.SEQUENCE, random.nextInt(RECORDS), new BatchReader()));
         // At each step a window to find a batch in, and one where it goes beyond that; as much
         // for the start, the batches of the last step, and the way back to the one that was right.
         assertTrue(queue.windows() <= 2 * (steps + 3), queue.windows() + " windows read");
