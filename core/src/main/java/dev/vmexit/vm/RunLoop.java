@@ -8,7 +8,6 @@ import dev.vmexit.memory.HostMemory;
 import dev.vmexit.mmu.Fault;
 import dev.vmexit.mmu.Mmu;
 import dev.vmexit.mmu.PagingContext;
-import dev.vmexit.mmu.PagingMode;
 import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.TableWrites;
@@ -16,7 +15,6 @@ import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Msr;
-import dev.vmexit.x86.Seg;
 import dev.vmexit.x86.Vector;
 import java.util.List;
 import org.agrona.concurrent.IdleStrategy;
@@ -30,7 +28,7 @@ import org.agrona.concurrent.NanoClock;
  * <p>The host's clock is read twice a round: when the guest was left and when it is entered again.
  * Nothing here allocates while the guest runs.
  */
-public final class RunLoop implements PlatformEvents {
+public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   private final int number;
   private final VcpuGroup group;
   private final Vcpu vcpu;
@@ -55,6 +53,10 @@ public final class RunLoop implements PlatformEvents {
   private final IdleStrategy idle;
 
   private final ExitEvent event = new ExitEvent();
+
+  /** Of its own, as a device may write to memory while another record is under way. */
+  private final ExitEvent dmaEvent = new ExitEvent();
+
   private final Fault fault = new Fault();
   private final LastExits lastExits = new LastExits();
   private long started;
@@ -159,7 +161,7 @@ public final class RunLoop implements PlatformEvents {
   }
 
   private void take() {
-    group.lock();
+    group.lock(number);
     holding = true;
   }
 
@@ -281,7 +283,7 @@ public final class RunLoop implements PlatformEvents {
       return;
     }
     event.clearPayload();
-    header(ExitKind.INJECT);
+    header(event, ExitKind.INJECT);
     event.rip = HostMemory.getLong(state + StateLayout.RIP);
     event.guestTime = 0;
     event.handlerTime = 0;
@@ -296,28 +298,12 @@ public final class RunLoop implements PlatformEvents {
 
   // ---- the record ----
 
-  private void header(final ExitKind kind) {
-    final long s = state;
-    final ExitEvent e = event;
+  private void header(final ExitEvent e, final ExitKind kind) {
     e.kind = kind;
-    e.retired = HostMemory.getLong(s + StateLayout.RETIRED);
     e.hostTime = left - started;
     e.guestTime = guestTime;
     e.rip = exit.rip;
-    e.mode = vcpu.mode();
-    e.csBase =
-        (e.mode & ExitEvent.MODE_CODE_SIZE) == 8
-            ? 0
-            : HostMemory.getLong(s + StateLayout.segment(Seg.CS) + StateLayout.SEG_BASE);
-    e.cr0 = HostMemory.getLong(s + StateLayout.CR0);
-    e.cr3 = HostMemory.getLong(s + StateLayout.CR3);
-    e.cr4 = HostMemory.getLong(s + StateLayout.CR4);
-    e.efer = HostMemory.getLong(s + StateLayout.EFER);
-    e.rflags = vcpu.rflags();
-    e.interruptState = vcpu.interruptState();
-    for (int i = 0; i < 16; i++) {
-      e.registers[i] = HostMemory.getLong(s + StateLayout.GPR + i * 8L);
-    }
+    RecordedState.fill(e, vcpu, state);
   }
 
   /** Fills the record's state as it stands at the exit, before the handler changes any of it. */
@@ -325,7 +311,7 @@ public final class RunLoop implements PlatformEvents {
     exits++;
     final ExitEvent e = event;
     e.clearPayload();
-    header(kind);
+    header(e, kind);
     guestTime = 0;
     e.instructionLength = exit.instructionLength;
     System.arraycopy(exit.instruction, 0, e.instruction, 0, exit.instructionLength);
@@ -341,6 +327,35 @@ public final class RunLoop implements PlatformEvents {
       event.handlerTime = hostClock.nanoTime() - left;
       sink.write(event);
     }
+  }
+
+  @Override
+  public void dmaWritten(final long gpa, final byte[] from, final int at, final int length) {
+    if (!sink.wants(ExitKind.DMA)) {
+      exits++;
+      return;
+    }
+    for (int done = 0; done < length; done += ExitEvent.MAX_DATA) {
+      recordDma(gpa + done, from, at + done, Math.min(ExitEvent.MAX_DATA, length - done));
+    }
+  }
+
+  private void recordDma(final long gpa, final byte[] from, final int at, final int length) {
+    exits++;
+    final ExitEvent e = dmaEvent;
+    e.clearPayload();
+    e.vcpu = number;
+    header(e, ExitKind.DMA);
+    e.rip = HostMemory.getLong(state + StateLayout.RIP);
+    e.guestTime = 0;
+    e.handlerTime = 0;
+    e.address = gpa;
+    e.value = length;
+    e.write = true;
+    e.dataLength = length;
+    System.arraycopy(from, at, e.data, 0, length);
+    lastExits.add(e);
+    sink.write(e);
   }
 
   // ---- handlers ----
@@ -405,7 +420,9 @@ public final class RunLoop implements PlatformEvents {
   private void port() {
     begin(ExitKind.PIO);
     clock.deviceExit();
-    if (exit.write) {
+    if (exit.count > 1) {
+      portString();
+    } else if (exit.write) {
       platform.ports().write((int) exit.address, exit.size, (int) exit.value);
     } else {
       exit.value =
@@ -414,6 +431,15 @@ public final class RunLoop implements PlatformEvents {
       event.value = exit.value;
     }
     finish();
+  }
+
+  /** Several elements of INS at once; the device sees them one after another. */
+  private void portString() {
+    final int bytes = exit.count * exit.size;
+    platform.ports().readString((int) exit.address, exit.size, exit.count, exit.data);
+    System.arraycopy(exit.data, 0, event.data, 0, bytes);
+    event.dataLength = bytes;
+    event.value = RecordedState.littleEndian(exit.data, exit.size);
   }
 
   private void mmio() {
@@ -477,7 +503,7 @@ public final class RunLoop implements PlatformEvents {
     if (register == 8) {
       irqchip.cr8(number, (int) exit.value);
     } else if (contextChanged()) {
-      recordPdptes();
+      RecordedState.pdptes(event, mmu.context());
     } else {
       // A reserved bit in a PDPTE: the write is undone, though rip is past it already.
       final PagingContext kept = mmu.context();
@@ -490,18 +516,6 @@ public final class RunLoop implements PlatformEvents {
       vcpu.injectException(Vector.GP, true, 0);
     }
     finish();
-  }
-
-  /** The PDPTEs are read when CR3 is loaded, so the record must show them to a replay. */
-  private void recordPdptes() {
-    final PagingContext context = mmu.context();
-    if (context.mode() == PagingMode.PAE) {
-      event.walkCount = PagingContext.PDPTES;
-      for (int i = 0; i < PagingContext.PDPTES; i++) {
-        event.walkAddress[i] = PagingContext.pdpteAddress(context.cr3(), i);
-        event.walkValue[i] = context.pdpte(i);
-      }
-    }
   }
 
   private boolean contextChanged() {

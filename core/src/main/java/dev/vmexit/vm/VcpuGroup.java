@@ -41,6 +41,8 @@ final class VcpuGroup {
   @SuppressWarnings("UnusedVariable") // through LOCK
   private int lock;
 
+  private int holder;
+
   /** When the first loop, which serves the timers, wants to be back; ns of the machine's clock. */
   private long timersWatched = Long.MIN_VALUE;
 
@@ -65,7 +67,7 @@ final class VcpuGroup {
 
   // ---- the lock ----
 
-  void lock() {
+  void lock(final int number) {
     if (size == 1) {
       return;
     }
@@ -78,6 +80,12 @@ final class VcpuGroup {
         Thread.yield();
       }
     }
+    holder = number;
+  }
+
+  /** The vCPU whose handler runs. */
+  int holder() {
+    return holder;
   }
 
   void unlock() {
@@ -160,7 +168,7 @@ final class VcpuGroup {
 
   /** The first loop is through, in order or not: no other one goes on. */
   void abandon() {
-    lock();
+    lock(0);
     end(RunEnd.VCPU_FAILED, 0);
     unlock();
   }

@@ -109,17 +109,18 @@ public final class VirtualMachine implements AutoCloseable {
       final BootEntry entry,
       final Options options,
       final ExitSink sink) {
-    this(backend, 1, memory, entry, options, number -> sink);
+    this(backend, 1, memory, entry, options, Peripherals.NONE, number -> sink);
   }
 
   /**
-   * Builds a machine of several vCPUs in the state that the loader left. All but the first wait for
-   * a start-up IPI.
+   * Builds a machine of several vCPUs, and with more devices, in the state that the loader left.
+   * All vCPUs but the first wait for a start-up IPI.
    *
    * @param backend with KVM, the MMU is the processor's and the clock must be the host's; the
    *     software vCPU is one
    * @param count vCPUs, 1 to 255
    * @param memory loaded; stays the caller's, who closes it after the machine
+   * @param peripherals stay the caller's
    * @param sinks what takes the records of a vCPU, by its number; stay the caller's
    * @throws dev.vmexit.vcpu.kvm.KvmUnavailableException where this host's KVM cannot be used, or
    *     allows fewer vCPUs
@@ -131,6 +132,7 @@ public final class VirtualMachine implements AutoCloseable {
       final GuestMemory memory,
       final BootEntry entry,
       final Options options,
+      final Peripherals peripherals,
       final IntFunction<ExitSink> sinks) {
     if (backend == Backend.SOFT && count != 1) {
       throw new IllegalArgumentException("vcpus=" + count + ", of the software vCPU allowed: 1");
@@ -164,6 +166,7 @@ public final class VirtualMachine implements AutoCloseable {
             : new VirtualClock(state);
     final TimerQueue timers = new TimerQueue();
     final LateEvents events = new LateEvents();
+    final RecordedDma dma = new RecordedDma(memory);
     platform =
         new PcPlatform(
             clock,
@@ -176,7 +179,9 @@ public final class VirtualMachine implements AutoCloseable {
                 options.console(),
                 options.debugConsole(),
                 options.debugExit()),
-            events);
+            events,
+            peripherals,
+            dma);
     loops = new RunLoop[count];
     for (int i = 0; i < count; i++) {
       loops[i] =
@@ -193,6 +198,7 @@ public final class VirtualMachine implements AutoCloseable {
               hostClock);
     }
     events.target = loops[0];
+    dma.tell((gpa, from, at, length) -> loops[group.holder()].dmaWritten(gpa, from, at, length));
     apply(entry, state);
     vcpus[0].stateChanged();
     mmus[0].setContext(entry.cr0(), entry.cr3(), entry.cr4(), entry.efer());

@@ -74,7 +74,8 @@ final class SmpTest {
             b -> {},
             true,
             SystemNanoClock.INSTANCE);
-    return new VirtualMachine(VirtualMachine.Backend.KVM, vcpus, memory, entry, options, Sink::new);
+    return new VirtualMachine(
+        VirtualMachine.Backend.KVM, vcpus, memory, entry, options, Peripherals.NONE, Sink::new);
   }
 
   private static GuestMemory memory() {
@@ -163,7 +164,13 @@ final class SmpTest {
                   IllegalArgumentException.class,
                   () ->
                       new VirtualMachine(
-                              VirtualMachine.Backend.SOFT, 2, memory, null, null, Sink::new)
+                              VirtualMachine.Backend.SOFT,
+                              2,
+                              memory,
+                              null,
+                              null,
+                              Peripherals.NONE,
+                              Sink::new)
                           .close())
               .getMessage();
       assertEquals("vcpus=2, of the software vCPU allowed: 1", software);

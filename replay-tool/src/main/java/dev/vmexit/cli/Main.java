@@ -28,6 +28,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       DumpCommand.class,
       DiffCommand.class,
       VerifyCommand.class,
+      PackCommand.class,
       GuestCommand.class,
       DoctorCommand.class,
       CommandLine.HelpCommand.class

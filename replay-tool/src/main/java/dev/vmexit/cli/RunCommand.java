@@ -10,20 +10,14 @@ import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.exit.NullExitSink;
-import dev.vmexit.memory.GuestMemory;
-import dev.vmexit.memory.HostMemory;
-import dev.vmexit.trace.InitialMemory;
 import dev.vmexit.trace.Recorder;
 import dev.vmexit.trace.RecorderOptions;
 import dev.vmexit.trace.TraceException;
-import dev.vmexit.trace.TraceFolder;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
-import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vm.RunEnd;
 import dev.vmexit.vm.RunResult;
 import dev.vmexit.vm.VirtualMachine;
-import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -64,7 +58,6 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     sortOptions = false)
 final class RunCommand implements Callable<Integer> {
-  private static final int RING_BYTES = 16 << 20;
   private static final DateTimeFormatter STAMP =
       DateTimeFormatter.ofPattern("yyyyMMdd-HHmmss", Locale.ROOT);
 
@@ -176,6 +169,8 @@ final class RunCommand implements Callable<Integer> {
       description = "Kinds to record, such as pio,mmio. Default: all.")
   private String exits;
 
+  @Mixin private RecordingOptions recording;
+
   @Option(
       names = "--console",
       paramLabel = "KIND",
@@ -197,6 +192,8 @@ final class RunCommand implements Callable<Integer> {
       description = "Offer a debug-exit device at port 0xf4: a value v ends with 2v+1.")
   private boolean debugExit;
 
+  @Mixin private MachineOptions hardware;
+
   @Override
   public Integer call() {
     checkOptions();
@@ -206,9 +203,10 @@ final class RunCommand implements Callable<Integer> {
       throw new UserException("--cpu " + cpu + ": " + e.getMessage(), e);
     }
     final Set<ExitKind> kinds = kinds();
+    final RecorderOptions options = recording.options();
     try (GuestLoader.Loaded loaded = load()) {
       placement.lock(loaded.memory());
-      return run(loaded, kinds);
+      return run(loaded, kinds, options);
     }
   }
 
@@ -225,8 +223,18 @@ final class RunCommand implements Callable<Integer> {
       throw new UserException("give a GUEST or --kernel, not both: " + guest + ", " + kernel);
     }
     checkOptionsOfKernels();
+    hardware.check();
+    if (GuestCatalog.SEABIOS.equals(guest)) {
+      throw new UserException("seabios is no guest but a BIOS; start it by run --bios");
+    }
+    if (hardware.hasBios() && (guest != null || kernel != null)) {
+      throw new UserException("give --bios, a GUEST or --kernel, not two of them");
+    }
     if (record != null && noRecord) {
       throw new UserException("give --record or --no-record, not both");
+    }
+    if (noRecord && recording.isBounded()) {
+      throw new UserException("--roll and --keep go with a recording, not with --no-record");
     }
     if (timeout != null && !(timeout > 0 && timeout < 1e9)) {
       throw new UserException("--timeout " + timeout + " is not a number of seconds above 0");
@@ -249,6 +257,10 @@ final class RunCommand implements Callable<Integer> {
       throw new UserException(
           "--append " + append + ": the built-in guest takes none; give a GUEST or --kernel FILE");
     }
+  }
+
+  private boolean isBuiltIn() {
+    return guest == null && kernel == null && !hardware.hasBios();
   }
 
   private Set<ExitKind> kinds() {
@@ -287,6 +299,9 @@ final class RunCommand implements Callable<Integer> {
       }
       return loader.kernel(kernel, Optional.ofNullable(initrd));
     }
+    if (hardware.hasBios()) {
+      return loader.bios(hardware.biosImage());
+    }
     return guest == null ? loader.builtIn() : loader.named(guest);
   }
 
@@ -311,7 +326,8 @@ final class RunCommand implements Callable<Integer> {
   // ---- the run ----
 
   @SuppressWarnings("try") // the resources are scopes, nobody calls them
-  private int run(final GuestLoader.Loaded loaded, final Set<ExitKind> kinds) {
+  private int run(
+      final GuestLoader.Loaded loaded, final Set<ExitKind> kinds, final RecorderOptions options) {
     final PrintWriter err = spec.commandLine().getErr();
     final BackendChoice choice = BackendChoice.of(backend, reasonForSoft());
     if (vcpus > 1 && choice.backend() == VirtualMachine.Backend.SOFT) {
@@ -337,11 +353,11 @@ final class RunCommand implements Callable<Integer> {
             : Recorder.start(
                 folder,
                 manifest(loaded, kinds, choice.backend()),
-                RecorderOptions.blocking(RING_BYTES),
+                options,
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
-                why -> machine.ifSet(vm -> vm.commands().stop(RunEnd.RECORDER_FAILED)));
+                new RecordingNews(folder, machine, err));
     final boolean quiet = "none".equals(console);
-    final boolean builtIn = guest == null && kernel == null;
+    final boolean builtIn = isBuiltIn();
     boolean begun = false;
     RunResult result = null;
     final IntFunction<ExitSink> sinks =
@@ -352,26 +368,29 @@ final class RunCommand implements Callable<Integer> {
             builtIn ? BuiltInGuest.FAILURE : ConsoleOutput.PANIC,
             exitOn,
             () -> machine.ifSet(vm -> vm.commands().stop(RunEnd.TEXT_SEEN)));
-    try (VirtualMachine vm =
-        new VirtualMachine(
-            choice.backend(),
-            vcpus,
-            loaded.memory(),
-            loaded.entry(),
-            new VirtualMachine.Options(
-                cpu,
-                mmu,
-                clock,
-                clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
-                output,
-                output,
-                debugExit,
-                SystemNanoClock.INSTANCE),
-            sinks)) {
+    try (MachineOptions closing = hardware;
+        VirtualMachine vm =
+            new VirtualMachine(
+                choice.backend(),
+                vcpus,
+                loaded.memory(),
+                loaded.entry(),
+                new VirtualMachine.Options(
+                    cpu,
+                    mmu,
+                    clock,
+                    clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
+                    output,
+                    output,
+                    debugExit,
+                    SystemNanoClock.INSTANCE),
+                closing.open((cells, columns, rows, cursor) -> {}, err),
+                sinks)) {
       vm.onThread(placement::pinVcpu);
       if (recorder != null) {
         placement.pinRecorder(vcpus);
-        saveStart(folder, loaded.memory(), vm, vcpus);
+        TraceStart.save(folder, loaded.memory(), vm, vcpus);
+        vm.commands().onStop(recorder::stopping);
       }
       machine.set(vm);
       if (SignalStop.stopping()) {
@@ -419,8 +438,12 @@ final class RunCommand implements Callable<Integer> {
       err.flush();
       return ExitStatus.RECORDING_FAILED;
     }
+    final long dropped = recorder.sink(0).dropped();
+    if (dropped > 0) {
+      err.println("vmexit: " + dropped + " exits were dropped, as the recorder was too slow");
+    }
     final PrintWriter out = spec.commandLine().getOut();
-    if (guest == null && kernel == null) {
+    if (isBuiltIn()) {
       out.println();
       printTable(folder, out);
     }
@@ -461,26 +484,6 @@ final class RunCommand implements Callable<Integer> {
       folder = Path.of("traces", stamped + "-" + i);
     }
     return folder;
-  }
-
-  /** What the guest can be executed again from. */
-  private static void saveStart(
-      final Path folder, final GuestMemory memory, final VirtualMachine vm, final int vcpus) {
-    final byte[] state = new byte[StateLayout.TLB];
-    try {
-      InitialMemory.save(TraceFolder.memory(folder), memory);
-      for (int i = 0; i < vcpus; i++) {
-        // Safe: the state block is longer, and lives as long as the vCPU.
-        HostMemory.copyOut(vm.vcpu(i).state(), state, 0, state.length);
-        Files.write(TraceFolder.state(folder, i), state);
-      }
-    } catch (final IOException e) {
-      throw new UserException(
-          folder
-              + ": recording cannot start: the guest's memory cannot be saved: "
-              + e.getMessage(),
-          e);
-    }
   }
 
   /** An option given that only the software vCPU can follow. */
@@ -551,26 +554,6 @@ final class RunCommand implements Callable<Integer> {
       throw new IllegalStateException("vcpu0 died: " + failure.get(), failure.get());
     }
     return result.get();
-  }
-
-  /** A value that another thread sets once. */
-  private static final class Late<T> {
-    private volatile T value;
-
-    void set(final T newValue) {
-      value = newValue;
-    }
-
-    T get() {
-      return value;
-    }
-
-    void ifSet(final java.util.function.Consumer<T> action) {
-      final T now = value;
-      if (now != null) {
-        action.accept(now);
-      }
-    }
   }
 
   /** Ends the run when the time is over. */

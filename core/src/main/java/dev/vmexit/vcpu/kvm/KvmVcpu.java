@@ -277,6 +277,7 @@ public final class KvmVcpu implements Vcpu {
     exit.address = 0;
     exit.value = 0;
     exit.size = 0;
+    exit.count = 1;
     exit.write = false;
     return reason;
   }
@@ -289,10 +290,14 @@ public final class KvmVcpu implements Vcpu {
     owes = OWES_NOTHING;
     switch (owed) {
       case OWES_ITEMS -> {
-        if (!exit.write) {
+        if (exit.count > 1) {
+          // Safe: KVM's items lie inside the mapping, and these are some of them.
+          HostMemory.copyIn(exit.data, 0, itemAddress(), (long) exit.count * exit.size);
+        } else if (!exit.write) {
           HostMemory.put(itemAddress(), exit.size, exit.value);
         }
-        if (++item < HostMemory.getInt(run + KvmRun.IO_COUNT)) {
+        item += exit.count;
+        if (item < HostMemory.getInt(run + KvmRun.IO_COUNT)) {
           return nextItem();
         }
       }
@@ -360,14 +365,13 @@ public final class KvmVcpu implements Vcpu {
     return nextItem();
   }
 
-  /** A string instruction moves several items at once: each is an exit of its own. */
+  /** A string instruction moves several items: each written is an exit of its own. */
   private int nextItem() {
+    final int left = HostMemory.getInt(run + KvmRun.IO_COUNT) - item;
     exit.reason = VcpuExit.PIO;
     exit.value = exit.write ? HostMemory.get(itemAddress(), exit.size) : 0;
-    owes =
-        exit.write && item + 1 == HostMemory.getInt(run + KvmRun.IO_COUNT)
-            ? OWES_NOTHING
-            : OWES_ITEMS;
+    exit.count = exit.write ? 1 : Math.min(left, VcpuExit.MAX_DATA / exit.size);
+    owes = exit.write && left == 1 ? OWES_NOTHING : OWES_ITEMS;
     return VcpuExit.PIO;
   }
 
