@@ -3,6 +3,7 @@ package dev.vmexit.cli;
 import dev.vmexit.analysis.Dimension;
 import dev.vmexit.analysis.ExitStatistics;
 import dev.vmexit.analysis.StatisticsTable;
+import dev.vmexit.boot.AcpiTables;
 import dev.vmexit.boot.BootEntry;
 import dev.vmexit.boot.BuiltInGuest;
 import dev.vmexit.exit.ExitEvent;
@@ -19,7 +20,6 @@ import dev.vmexit.trace.TraceFolder;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
 import dev.vmexit.vcpu.StateLayout;
-import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vm.RunEnd;
 import dev.vmexit.vm.RunResult;
 import dev.vmexit.vm.VirtualMachine;
@@ -39,6 +39,7 @@ import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.function.IntFunction;
 import org.agrona.concurrent.BackoffIdleStrategy;
 import org.agrona.concurrent.SystemNanoClock;
 import picocli.CommandLine.Command;
@@ -113,7 +114,7 @@ final class RunCommand implements Callable<Integer> {
       names = "--vcpus",
       paramLabel = "N",
       defaultValue = "1",
-      description = "Number of vCPUs; 1 for now.")
+      description = "Number of vCPUs, each in its thread; more than 1 on KVM.")
   private int vcpus;
 
   @Option(
@@ -216,8 +217,9 @@ final class RunCommand implements Callable<Integer> {
   }
 
   private void checkOptions() {
-    if (vcpus != 1) {
-      throw new UserException("--vcpus " + vcpus + ": this version runs 1 vCPU");
+    if (vcpus < 1 || vcpus > AcpiTables.MOST_VCPUS) {
+      throw new UserException(
+          "--vcpus " + vcpus + ": give a number from 1 to " + AcpiTables.MOST_VCPUS);
     }
     placement.check(vcpus);
     if (!"stdio".equals(console) && !"none".equals(console)) {
@@ -295,7 +297,8 @@ final class RunCommand implements Callable<Integer> {
 
   private GuestLoader.Loaded load() {
     final Optional<Long> bytes = Optional.ofNullable(memory).map(MemorySize::parse);
-    final GuestLoader loader = new GuestLoader(bytes, hugePages, append == null ? "" : append);
+    final GuestLoader loader =
+        new GuestLoader(bytes, hugePages, append == null ? "" : append, vcpus);
     if (kernel != null) {
       if (loadAddress != null) {
         return loader.flat(kernel, address(), flatMode());
@@ -333,6 +336,15 @@ final class RunCommand implements Callable<Integer> {
       final GuestLoader.Loaded loaded, final Set<ExitKind> kinds, final RecorderOptions options) {
     final PrintWriter err = spec.commandLine().getErr();
     final BackendChoice choice = BackendChoice.of(backend, reasonForSoft());
+    if (vcpus > 1 && choice.backend() == VirtualMachine.Backend.SOFT) {
+      throw new UserException(
+          "--vcpus "
+              + vcpus
+              + ": the software vCPU is one"
+              + (backend == BackendChoice.Wish.AUTO
+                  ? ", and that is what this host gets; try --backend kvm"
+                  : "; give --backend kvm"));
+    }
     if (!choice.line().isEmpty()) {
       err.println("vmexit: " + choice.line());
       err.flush();
@@ -354,7 +366,8 @@ final class RunCommand implements Callable<Integer> {
     final boolean builtIn = isBuiltIn();
     boolean begun = false;
     RunResult result = null;
-    final ExitSink sink = recorder == null ? new NullExitSink() : recorder.sink(0);
+    final IntFunction<ExitSink> sinks =
+        number -> recorder == null ? new NullExitSink() : recorder.sink(number);
     final ConsoleOutput output =
         new ConsoleOutput(
             quiet ? null : System.out,
@@ -365,6 +378,7 @@ final class RunCommand implements Callable<Integer> {
         VirtualMachine vm =
             new VirtualMachine(
                 choice.backend(),
+                vcpus,
                 loaded.memory(),
                 loaded.entry(),
                 new VirtualMachine.Options(
@@ -377,10 +391,11 @@ final class RunCommand implements Callable<Integer> {
                     debugExit,
                     SystemNanoClock.INSTANCE),
                 closing.open((cells, columns, rows, cursor) -> {}, err),
-                sink)) {
+                sinks)) {
+      vm.onThread(placement::pinVcpu);
       if (recorder != null) {
         placement.pinRecorder(vcpus);
-        saveStart(folder, loaded.memory(), vm.vcpu());
+        saveStart(folder, loaded.memory(), vm, vcpus);
         vm.commands().onStop(recorder::stopping);
       }
       machine.set(vm);
@@ -478,13 +493,16 @@ final class RunCommand implements Callable<Integer> {
   }
 
   /** What the guest can be executed again from. */
-  private static void saveStart(final Path folder, final GuestMemory memory, final Vcpu vcpu) {
+  private static void saveStart(
+      final Path folder, final GuestMemory memory, final VirtualMachine vm, final int vcpus) {
     final byte[] state = new byte[StateLayout.TLB];
-    // Safe: the state block is longer, and lives as long as the vCPU.
-    HostMemory.copyOut(vcpu.state(), state, 0, state.length);
     try {
       InitialMemory.save(TraceFolder.memory(folder), memory);
-      Files.write(TraceFolder.state(folder, 0), state);
+      for (int i = 0; i < vcpus; i++) {
+        // Safe: the state block is longer, and lives as long as the vCPU.
+        HostMemory.copyOut(vm.vcpu(i).state(), state, 0, state.length);
+        Files.write(TraceFolder.state(folder, i), state);
+      }
     } catch (final IOException e) {
       throw new UserException(
           folder
@@ -532,14 +550,13 @@ final class RunCommand implements Callable<Integer> {
   }
 
   /** Runs the machine on a thread that {@code top -H} shows as vcpu0. */
-  private RunResult onVcpuThread(final VirtualMachine vm) {
+  private static RunResult onVcpuThread(final VirtualMachine vm) {
     final Late<RunResult> result = new Late<>();
     final Late<Throwable> failure = new Late<>();
     final Thread thread =
         new Thread(
             () -> {
               try {
-                placement.pinVcpu(0);
                 result.set(vm.run());
               } catch (final Throwable e) {
                 failure.set(e);

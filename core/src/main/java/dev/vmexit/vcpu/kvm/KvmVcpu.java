@@ -33,6 +33,9 @@ public final class KvmVcpu implements Vcpu {
   private static final int OWES_MSR = 3;
   private static final int OWES_INTERPRETER = 4;
 
+  private static final long APIC_BASE = 0xFEE0_0800L;
+  private static final long APIC_BASE_BSP = 1 << 8;
+
   private static final VarHandle KICKED;
   private static final VarHandle IN_GUEST;
 
@@ -118,7 +121,14 @@ public final class KvmVcpu implements Vcpu {
                 & (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS))
             == (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS);
     registers =
-        new KvmRegisters(errno, fd, run, state, sync, vm.checkExtension(KvmApi.CAP_XCRS) != 0);
+        new KvmRegisters(
+            errno,
+            fd,
+            run,
+            state,
+            sync,
+            vm.checkExtension(KvmApi.CAP_XCRS) != 0,
+            id == 0 ? APIC_BASE | APIC_BASE_BSP : APIC_BASE);
     locator = new InstructionLocator(memory, mmu, state);
     int tscKilohertz = 0;
     if (vm.checkExtension(KvmApi.CAP_GET_TSC_KHZ) != 0) {
