@@ -78,6 +78,9 @@ public final class ExitEvent {
   /** They were recorded; the trace is damaged where they stood. */
   public static final int GAP_DAMAGED = 2;
 
+  /** They were recorded, and taken away: only the end of the run was to be kept. */
+  public static final int GAP_NOT_KEPT = 3;
+
   // bits of mode.
   /** Code size in bytes: 2, 4 or 8. */
   public static final int MODE_CODE_SIZE = 0xF;

@@ -44,6 +44,12 @@ public final class ExitRing implements AutoCloseable {
 
   private static final long COUNT_HASH = 0x9E37_79B9_7F4A_7C15L;
 
+  /**
+   * Bytes that the reader holds back until the run is being stopped. A vCPU that waits in a full
+   * ring, for a disk that is full, has then room for the records that it is at.
+   */
+  static final int HELD = 8 * ExitEncoder.MAX_LENGTH;
+
   /** Bytes: the reader gives back whole batches, of which two of the longest must have room. */
   public static final int MIN_CAPACITY = 2 * ExitRingWriter.FULL_INTERVAL * ExitEncoder.MAX_LENGTH;
 
@@ -165,6 +171,11 @@ public final class ExitRing implements AutoCloseable {
     final long word = header.getLongVolatile(COUNT_OFFSET);
     final long sequence = word >>> 16;
     return (word & 0xFFFF) == sequence * COUNT_HASH >>> 48 ? sequence : 0;
+  }
+
+  /** Brings it to the disk. */
+  public void force() {
+    mapping.force();
   }
 
   /** Number of the ring in its trace. */

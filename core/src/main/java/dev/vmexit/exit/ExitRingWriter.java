@@ -66,6 +66,8 @@ public final class ExitRingWriter implements ExitSink {
     this.onFull = onFull;
     this.idle = idle;
     gap.kind = ExitKind.GAP;
+    // Padding, which the reader gives back when there is no other room.
+    ring.abort(ring.tryClaim(ExitRing.RECORD, ExitRing.HELD));
   }
 
   /**

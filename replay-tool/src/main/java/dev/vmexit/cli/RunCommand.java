@@ -42,6 +42,7 @@ import java.util.concurrent.TimeUnit;
 import org.agrona.concurrent.BackoffIdleStrategy;
 import org.agrona.concurrent.SystemNanoClock;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -62,7 +63,6 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     sortOptions = false)
 final class RunCommand implements Callable<Integer> {
-  private static final int RING_BYTES = 16 << 20;
   private static final DateTimeFormatter STAMP =
       DateTimeFormatter.ofPattern("yyyyMMdd-HHmmss", Locale.ROOT);
 
@@ -172,6 +172,8 @@ final class RunCommand implements Callable<Integer> {
       description = "Kinds to record, such as pio,mmio. Default: all.")
   private String exits;
 
+  @Mixin private RecordingOptions recording;
+
   @Option(
       names = "--console",
       paramLabel = "KIND",
@@ -202,8 +204,9 @@ final class RunCommand implements Callable<Integer> {
       throw new UserException("--cpu " + cpu + ": " + e.getMessage(), e);
     }
     final Set<ExitKind> kinds = kinds();
+    final RecorderOptions options = recording.options();
     try (GuestLoader.Loaded loaded = load()) {
-      return run(loaded, kinds);
+      return run(loaded, kinds, options);
     }
   }
 
@@ -220,6 +223,9 @@ final class RunCommand implements Callable<Integer> {
     checkOptionsOfKernels();
     if (record != null && noRecord) {
       throw new UserException("give --record or --no-record, not both");
+    }
+    if (noRecord && recording.isBounded()) {
+      throw new UserException("--roll and --keep go with a recording, not with --no-record");
     }
     if (timeout != null && !(timeout > 0 && timeout < 1e9)) {
       throw new UserException("--timeout " + timeout + " is not a number of seconds above 0");
@@ -303,7 +309,8 @@ final class RunCommand implements Callable<Integer> {
   // ---- the run ----
 
   @SuppressWarnings("try") // the resources are scopes, nobody calls them
-  private int run(final GuestLoader.Loaded loaded, final Set<ExitKind> kinds) {
+  private int run(
+      final GuestLoader.Loaded loaded, final Set<ExitKind> kinds, final RecorderOptions options) {
     final PrintWriter err = spec.commandLine().getErr();
     final BackendChoice choice = BackendChoice.of(backend, reasonForSoft());
     if (!choice.line().isEmpty()) {
@@ -320,9 +327,9 @@ final class RunCommand implements Callable<Integer> {
             : Recorder.start(
                 folder,
                 manifest(loaded, kinds, choice.backend()),
-                RecorderOptions.blocking(RING_BYTES),
+                options,
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
-                why -> machine.ifSet(vm -> vm.commands().stop(RunEnd.RECORDER_FAILED)));
+                new RecordingNews(folder, machine, err));
     final boolean quiet = "none".equals(console);
     final boolean builtIn = guest == null && kernel == null;
     boolean begun = false;
@@ -351,6 +358,7 @@ final class RunCommand implements Callable<Integer> {
             sink)) {
       if (recorder != null) {
         saveStart(folder, loaded.memory(), vm.vcpu());
+        vm.commands().onStop(recorder::stopping);
       }
       machine.set(vm);
       if (SignalStop.stopping()) {
@@ -397,6 +405,10 @@ final class RunCommand implements Callable<Integer> {
       err.println("trace: " + folder);
       err.flush();
       return ExitStatus.RECORDING_FAILED;
+    }
+    final long dropped = recorder.sink(0).dropped();
+    if (dropped > 0) {
+      err.println("vmexit: " + dropped + " exits were dropped, as the recorder was too slow");
     }
     final PrintWriter out = spec.commandLine().getOut();
     if (guest == null && kernel == null) {
@@ -524,26 +536,6 @@ final class RunCommand implements Callable<Integer> {
       throw new IllegalStateException("vcpu0 died: " + failure.get(), failure.get());
     }
     return result.get();
-  }
-
-  /** A value that another thread sets once. */
-  private static final class Late<T> {
-    private volatile T value;
-
-    void set(final T newValue) {
-      value = newValue;
-    }
-
-    T get() {
-      return value;
-    }
-
-    void ifSet(final java.util.function.Consumer<T> action) {
-      final T now = value;
-      if (now != null) {
-        action.accept(now);
-      }
-    }
   }
 
   /** Ends the run when the time is over. */

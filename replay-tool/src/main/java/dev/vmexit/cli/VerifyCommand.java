@@ -59,7 +59,8 @@ final class VerifyCommand implements Callable<Integer> {
               + (reader.gaps() - dropped)
               + " are lost, "
               + dropped
-              + " were dropped.");
+              + " were dropped"
+              + (reader.notKept() > 0 ? ", " + reader.notKept() + " were not kept." : "."));
       status = whole ? ExitStatus.OK : ExitStatus.ERROR;
     }
     out.flush();

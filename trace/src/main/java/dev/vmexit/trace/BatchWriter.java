@@ -74,6 +74,16 @@ final class BatchWriter {
     return length >= enough || (count > 0 && first.kind == ExitKind.GAP);
   }
 
+  /** Numbers that it takes: a GAP spans as many as it says. */
+  long span() {
+    return nextSequence - firstSequence;
+  }
+
+  /** Host time of its first record, ns. */
+  long firstTime() {
+    return first.hostTime;
+  }
+
   /** The number of the record that comes next. */
   long nextSequence() {
     return nextSequence;

@@ -1,12 +1,14 @@
 package dev.vmexit.trace;
 
 import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.Stream;
@@ -115,6 +117,18 @@ public final class TraceFolder {
           other.getFile() + ": " + other.getReason();
       default -> e.toString();
     };
+  }
+
+  /** Brings all that is in a folder to the disk, and that it is there. */
+  static void sync(final Path folder) throws IOException {
+    try (Stream<Path> all = Files.walk(folder)) {
+      for (final Path path : (Iterable<Path>) all::iterator) {
+        // A folder can be synced as a file can.
+        try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+          channel.force(true);
+        }
+      }
+    }
   }
 
   /** Takes away what a recording that did not come about has put into a folder. */

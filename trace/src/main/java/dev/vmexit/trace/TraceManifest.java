@@ -45,6 +45,7 @@ import java.util.zip.CRC32C;
  * @param dropped records that were given up, as the ring was full
  * @param startChecksum CRC-32C of the initial memory and registers; empty while nobody knows
  * @param recovered how the trace was completed after its process was killed; empty where it was not
+ * @param keep how much of its end was kept, for people; empty where all was
  */
 public record TraceManifest(
     int schemaVersion,
@@ -67,7 +68,8 @@ public record TraceManifest(
     long trace,
     long dropped,
     String startChecksum,
-    String recovered) {
+    String recovered,
+    String keep) {
 
   /** Schema that this vmexit writes. */
   public static final int SCHEMA_VERSION = ExitRecordDecoder.SCHEMA_VERSION;
@@ -127,12 +129,13 @@ public record TraceManifest(
         0,
         0,
         "",
+        "",
         "");
   }
 
   /** The same with an identity. */
   TraceManifest identified(final long identity) {
-    return with(complete, endReason, records, identity, dropped, startChecksum, recovered);
+    return with(complete, endReason, records, identity, dropped, startChecksum, recovered, keep);
   }
 
   /** The same with an end. */
@@ -142,12 +145,18 @@ public record TraceManifest(
       final long count,
       final long droppedCount,
       final String checksum) {
-    return with(nowComplete, reason, count, trace, droppedCount, checksum, recovered);
+    return with(nowComplete, reason, count, trace, droppedCount, checksum, recovered, keep);
   }
 
   /** The same after a recovery. */
   TraceManifest recovered(final long count, final String how) {
-    return with(complete, endReason, count, trace, dropped, startChecksum, how);
+    return with(complete, endReason, count, trace, dropped, startChecksum, how, keep);
+  }
+
+  /** The same of a recording that keeps only its end. */
+  TraceManifest keeping(final TraceKeep kept) {
+    return with(
+        complete, endReason, records, trace, dropped, startChecksum, recovered, kept.toString());
   }
 
   private TraceManifest with(
@@ -157,7 +166,8 @@ public record TraceManifest(
       final long identity,
       final long droppedCount,
       final String checksum,
-      final String how) {
+      final String how,
+      final String kept) {
     return new TraceManifest(
         schemaVersion,
         vmexitVersion,
@@ -179,7 +189,8 @@ public record TraceManifest(
         identity,
         droppedCount,
         checksum,
-        how);
+        how,
+        kept);
   }
 
   /** As it is in the file. */
@@ -223,6 +234,7 @@ public record TraceManifest(
     line(text, "dropped", Long.toString(dropped));
     line(text, "start.checksum", startChecksum);
     line(text, "recovered", recovered);
+    line(text, "keep", keep);
     final String sum = checksum(text);
     return text.append(CHECKSUM).append(sum).append('\n').toString();
   }
@@ -319,7 +331,8 @@ public record TraceManifest(
             keys.word("trace"),
             keys.number("dropped", 0, Long.MAX_VALUE),
             keys.text("start.checksum"),
-            keys.text("recovered"));
+            keys.text("recovered"),
+            properties.getProperty("keep", ""));
     final int end = content.lastIndexOf(CHECKSUM);
     if (end < 0
         || !content.substring(end).equals(CHECKSUM + checksum(content.substring(0, end)) + '\n')) {

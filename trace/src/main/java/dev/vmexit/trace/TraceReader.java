@@ -63,6 +63,7 @@ public final class TraceReader implements AutoCloseable {
   private long lastTime;
   private long records;
   private long gaps;
+  private long notKept;
   private boolean closed;
 
   TraceReader(final Path folder, final TraceManifest manifest) {
@@ -107,6 +108,11 @@ public final class TraceReader implements AutoCloseable {
   /** Records known to be missing so far. */
   public long gaps() {
     return gaps;
+  }
+
+  /** Records so far that were taken away, as only the end of the run was to be kept. */
+  public long notKept() {
+    return notKept;
   }
 
   /** What could not be read so far. */
@@ -197,10 +203,12 @@ public final class TraceReader implements AutoCloseable {
     while (deliver(event)) {
       if (!skipping || start.isReached(event)) {
         skipping = false;
-        if (event.kind == ExitKind.GAP) {
-          gaps += event.value;
-        } else {
+        if (event.kind != ExitKind.GAP) {
           records++;
+        } else if (event.detail == ExitEvent.GAP_NOT_KEPT) {
+          notKept += event.value;
+        } else {
+          gaps += event.value;
         }
         return true;
       }
@@ -219,13 +227,18 @@ public final class TraceReader implements AutoCloseable {
       return end(event);
     }
     if (event.sequence > expected[from]) {
-      if (pending.isEmpty()) {
+      final boolean begins = expected[from] == 0 && !manifest.keep().isEmpty();
+      if (pending.isEmpty() && !begins) {
         // Nothing was wrong with any byte: the file that had them is gone.
         damaged(TraceFolder.queue(folder), 0, 0, from, "lacks a file, or a part of one");
       }
       afterGap = new ExitEvent();
       ExitEvents.copy(event, afterGap);
-      gap(event, expected[from], event.sequence, ExitEvent.GAP_DAMAGED);
+      gap(
+          event,
+          expected[from],
+          event.sequence,
+          pending.isEmpty() ? ExitEvent.GAP_NOT_KEPT : ExitEvent.GAP_DAMAGED);
     }
     lastRetired = event.retired;
     lastTime = event.hostTime;

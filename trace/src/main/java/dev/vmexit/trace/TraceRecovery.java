@@ -21,7 +21,11 @@ final class TraceRecovery {
           manifest.recovered(
               // Where the rings' ends are damaged they had more: that much is missing.
               Math.max(count[1], given(folder, manifest)),
-              count[0] + " records from the queue, " + (count[1] - count[0]) + " from the rings");
+              count[0]
+                  - reader.notKept()
+                  + " records from the queue, "
+                  + (count[1] - count[0])
+                  + " from the rings");
     }
     try {
       recovered.store(TraceFolder.manifest(folder));
@@ -38,14 +42,18 @@ final class TraceRecovery {
     for (int vcpu = 0; vcpu < manifest.vcpus(); vcpu++) {
       final Path file = TraceFolder.ring(folder, vcpu);
       if (Files.exists(file)) {
-        try (ExitRing ring = ExitRing.openReadOnly(file)) {
-          sum += ring.trace() == manifest.trace() ? ring.given() : 0;
-        } catch (final IOException e) {
-          // The reader has found that too, and says so.
-          continue;
-        }
+        sum += given(file, manifest.trace());
       }
     }
     return sum;
+  }
+
+  private static long given(final Path file, final long trace) {
+    try (ExitRing ring = ExitRing.openReadOnly(file)) {
+      return ring.trace() == trace ? ring.given() : 0;
+    } catch (final IOException e) {
+      // The reader has found that too, and says so.
+      return 0;
+    }
   }
 }
