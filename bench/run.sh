@@ -13,9 +13,11 @@
 #   bench/run.sh latency [SECONDS] [RATE]  from an exit to ring and queue, against LTTng-UST, perf
 #                                  and ftrace where they are (Debian: gcc lttng-tools
 #                                  liblttng-ust-dev linux-perf; perf and ftrace as root)
+#   bench/run.sh reader [TRACE]    the same without the checks: reading alone
+#   bench/run.sh seek [GIB]        dump at the end of a long trace; the limit is a second
 #   bench/run.sh all               all of these
 #   bench/run.sh jmh [ARGUMENTS]   JMH with its own arguments: a pattern, -prof gc, -h
-# Exit status 1 where boot, record or memory misses its limit. The guest is debian-12-cloud, fetched
+# Exit status 1 where boot, record, memory or seek misses its limit. The guest is debian-12-cloud, fetched
 # where it is not in the cache; boot needs qemu-system-x86_64 (Debian: qemu-system-x86).
 set -eu
 
@@ -83,15 +85,34 @@ jmh() {
   java org.openjdk.jmh.Main "$@"
 }
 
-refeed() {
+# of_trace BENCHMARK [TRACE]
+of_trace() {
+  benchmark=$1
+  shift
   if [ $# -gt 0 ]; then
-    jmh ReplayBenchmark -jvmArgsAppend "-Dvmexit.trace=$(readlink -f "$1")"
+    jmh "$benchmark" -jvmArgsAppend "-Dvmexit.trace=$(readlink -f "$1")"
     return
   fi
   folder=$(mktemp -d)
   trap 'rm -rf "$folder"' EXIT
   "$root/vmexit" run "$guest" --record "$folder/trace" --exit-on "$prompt" </dev/null >/dev/null
-  jmh ReplayBenchmark -jvmArgsAppend "-Dvmexit.trace=$folder/trace"
+  jmh "$benchmark" -jvmArgsAppend "-Dvmexit.trace=$folder/trace"
+}
+
+# A trace of 10 GiB, or as asked, in TMPDIR; the last exits by number, instructions and time.
+seek() {
+  folder=$(mktemp -d)
+  trap 'rm -rf "$folder"' EXIT
+  places=$(java dev.vmexit.bench.LongTrace "$folder/trace" "${1:-10}")
+  status=0
+  for place in $places; do
+    start=$(date +%s%N)
+    "$root/vmexit" dump "$folder/trace" --from "$place" >"$folder/lines"
+    millis=$((($(date +%s%N) - start) / 1000000))
+    echo "dump --from $place: $millis ms, $(wc -l <"$folder/lines") exits"
+    [ "$millis" -lt 1000 ] || status=1
+  done
+  return $status
 }
 
 # One measurement of RecorderRun, in a folder of its own beside the build.
@@ -151,7 +172,9 @@ case $command in
   exitpath) jmh ExitPathBenchmark -prof gc "$@" ;;
   decoder) jmh DecoderBenchmark -p "code=$(guest_folder)/vmlinuz" "$@" ;;
   interpreter) jmh InterpreterBenchmark "$@" ;;
-  refeed) refeed "$@" ;;
+  refeed) of_trace ReplayBenchmark.replay "$@" ;;
+  reader) of_trace ReplayBenchmark.read "$@" ;;
+  seek) seek "$@" ;;
   exitsoff) jmh UnwantedExitBenchmark "$@" ;;
   recorder) recorder_run throughput "${1:-30}" none ;;
   durability)
@@ -166,8 +189,8 @@ case $command in
   jmh) jmh "$@" ;;
   all)
     status=0
-    for what in boot record memory exitpath exitsoff recorder \
-      durability latency decoder interpreter refeed; do
+    for what in boot record memory exitpath exitsoff recorder durability latency decoder \
+      interpreter refeed reader seek; do
       echo "== $what"
       "$0" $what || status=1
     done

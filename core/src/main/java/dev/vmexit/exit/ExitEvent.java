@@ -111,6 +111,9 @@ public final class ExitEvent {
   /** Table writes that one emulated instruction can make (two per page-crossing store and RMW). */
   public static final int MAX_WRITES = 8;
 
+  /** Bytes of the longest instruction (SDM volume 2, 2.3.11). */
+  public static final int MAX_INSTRUCTION = 15;
+
   /** Number of the record in the trace, from 0, contiguous; given by the writer. */
   public long sequence;
 
@@ -144,7 +147,7 @@ public final class ExitEvent {
   /** Bytes at rip, 0 where none were fetched. */
   public int instructionLength;
 
-  public final byte[] instruction = new byte[15];
+  public final byte[] instruction = new byte[MAX_INSTRUCTION];
 
   public long address;
   public long value;

@@ -27,6 +27,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       StatCommand.class,
       DumpCommand.class,
       VerifyCommand.class,
+      PackCommand.class,
       GuestCommand.class,
       CommandLine.HelpCommand.class
     },

@@ -18,16 +18,25 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.agrona.concurrent.YieldingIdleStrategy;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import picocli.CommandLine;
 
 final class TraceCommandsTest {
-  @TempDir Path folder;
+  @TempDir Path temporary;
+
+  private Path folder;
+
+  @BeforeEach
+  void name() {
+    folder = temporary.resolve("trace");
+  }
 
   private final StringWriter output = new StringWriter();
 
@@ -212,6 +221,29 @@ final class TraceCommandsTest {
             .toString()
             .contains("Whole: " + there + " records can be read, 0 are lost, " + dropped),
         output.toString());
+  }
+
+  @Test
+  void shouldReadAPackedTraceAsItIs() {
+    record(SyntheticGuest.typical(50));
+    final Path packed = folder.resolveSibling(folder.getFileName() + ".vmtrace");
+    assertEquals(0, run(new PackCommand(), folder.toString()));
+    assertTrue(output.toString().startsWith(packed + ": "), output.toString());
+    assertEquals(said(new DumpCommand(), folder), said(new DumpCommand(), packed));
+    assertEquals(said(new StatCommand(), folder), said(new StatCommand(), packed));
+    assertEquals(said(new VerifyCommand(), folder), said(new VerifyCommand(), packed));
+    assertTrue(said(new ReplayCommand(), packed).contains(" records agree ("));
+    assertEquals(
+        said(new DumpCommand(), folder, "--from", "300"),
+        said(new DumpCommand(), packed, "--from", "300"));
+  }
+
+  private String said(final Object command, final Path trace, final String... more) {
+    output.getBuffer().setLength(0);
+    final List<String> words = new ArrayList<>(List.of(trace.toString()));
+    words.addAll(List.of(more));
+    assertEquals(0, run(command, words.toArray(String[]::new)), output.toString());
+    return output.toString();
   }
 
   @Test

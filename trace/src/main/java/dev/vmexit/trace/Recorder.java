@@ -402,7 +402,7 @@ public final class Recorder implements AutoCloseable {
       this.writer = writer;
       ring = writer.file();
       reader = ExitRingReader.live(ring);
-      batch = new BatchWriter(ring.number(), manifest.trace());
+      batch = new BatchWriter(ring.number(), manifest.trace(), ring.capacity());
     }
 
     int drain() throws IOException {
@@ -431,7 +431,6 @@ public final class Recorder implements AutoCloseable {
     }
 
     void close() {
-      batch.close();
       ring.close();
     }
 

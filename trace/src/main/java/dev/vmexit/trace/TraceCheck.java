@@ -2,7 +2,6 @@ package dev.vmexit.trace;
 
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.zip.CRC32C;
@@ -24,7 +23,7 @@ public final class TraceCheck {
             + " or a vCPU's initial state is damaged, missing, or of another trace: its checksum"
             + " is wrong";
       }
-      if (Files.exists(TraceFolder.memory(folder))) {
+      if (TraceFiles.exists(TraceFolder.memory(folder))) {
         InitialMemory.forEachPage(TraceFolder.memory(folder), (gfn, content) -> {});
       }
       return null;
@@ -46,10 +45,10 @@ public final class TraceCheck {
   }
 
   private static void add(final Path file, final CRC32C checksum) throws IOException {
-    if (!Files.exists(file)) {
+    if (!TraceFiles.exists(file)) {
       return;
     }
-    try (InputStream in = Files.newInputStream(file)) {
+    try (InputStream in = TraceFiles.open(file)) {
       final byte[] buffer = new byte[BUFFER];
       for (int count = in.read(buffer); count >= 0; count = in.read(buffer)) {
         checksum.update(buffer, 0, count);

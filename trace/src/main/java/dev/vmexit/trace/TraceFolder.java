@@ -60,6 +60,11 @@ public final class TraceFolder {
     return folder.resolve("ring-" + vcpu + ".dat");
   }
 
+  /** Whether a file is the ring of some vCPU. */
+  static boolean isRing(final Path file) {
+    return file.getFileName().toString().matches("ring-\\d+\\.dat");
+  }
+
   /** What the recorder holds a lock on. */
   static Path lock(final Path folder) {
     return folder.resolve("recording.lock");
@@ -141,7 +146,7 @@ public final class TraceFolder {
   }
 
   /**
-   * Reads the manifest of a folder.
+   * Reads the manifest of a folder, or of a packed trace.
    *
    * @throws TraceException if it is no trace
    */
@@ -149,8 +154,8 @@ public final class TraceFolder {
     if (!Files.exists(folder)) {
       throw new TraceException(folder + ": no such trace");
     }
-    if (!Files.isDirectory(folder)) {
-      throw new TraceException(folder + ": not a trace (not a folder)");
+    if (!Files.isDirectory(folder) && !TraceFiles.isPacked(folder)) {
+      throw new TraceException(folder + ": not a trace (neither a folder nor a packed one)");
     }
     return TraceManifest.load(manifest(folder));
   }

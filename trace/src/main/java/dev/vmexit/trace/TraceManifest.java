@@ -3,7 +3,9 @@ package dev.vmexit.trace;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.sbe.ExitRecordDecoder;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.StringReader;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -75,7 +77,7 @@ public record TraceManifest(
   private static final String CHECKSUM = "checksum=";
 
   /** No manifest is longer, in bytes. */
-  private static final long MAX_BYTES = 1 << 20;
+  private static final int MAX_BYTES = 1 << 20;
 
   /**
    * Guest-physical memory.
@@ -191,8 +193,8 @@ public record TraceManifest(
         kept);
   }
 
-  /** Writes the file; it is never seen half-written. */
-  void store(final Path file) throws IOException {
+  /** As it is in the file. */
+  String text() {
     final StringBuilder text = new StringBuilder(1024);
     line(text, "schema.version", Integer.toString(schemaVersion));
     line(text, "vmexit.version", vmexitVersion);
@@ -234,10 +236,14 @@ public record TraceManifest(
     line(text, "recovered", recovered);
     line(text, "keep", keep);
     final String sum = checksum(text);
-    text.append(CHECKSUM).append(sum).append('\n');
+    return text.append(CHECKSUM).append(sum).append('\n').toString();
+  }
+
+  /** Writes the file; it is never seen half-written. */
+  void store(final Path file) throws IOException {
     final Path temporary = Files.createTempFile(file.getParent(), "manifest", ".new");
     try {
-      Files.writeString(temporary, text, StandardCharsets.UTF_8);
+      Files.writeString(temporary, text(), StandardCharsets.UTF_8);
       Files.move(
           temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     } finally {
@@ -274,11 +280,12 @@ public record TraceManifest(
   static TraceManifest load(final Path file) {
     final Properties properties = new Properties();
     final String content;
-    try {
-      if (Files.size(file) > MAX_BYTES) {
-        throw new TraceException(file + ": not a manifest, it has " + Files.size(file) + " bytes");
+    try (InputStream in = TraceFiles.open(file)) {
+      final byte[] bytes = in.readNBytes(MAX_BYTES + 1);
+      if (bytes.length > MAX_BYTES) {
+        throw new TraceException(file + ": not a manifest, it has more than 1 MiB");
       }
-      content = Files.readString(file, StandardCharsets.UTF_8);
+      content = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
       properties.load(new StringReader(content));
     } catch (final NoSuchFileException e) {
       throw new TraceException(
