@@ -9,10 +9,12 @@
 #   bench/run.sh refeed [TRACE]    records a second; records a boot where no TRACE is given
 #   bench/run.sh reader [TRACE]    the same without the checks: reading alone
 #   bench/run.sh seek [GIB]        dump at the end of a long trace; the limit is a second
+#   bench/run.sh kvm [BATCHES]     an exit's round trip on KVM, against a C program (needs cc)
+#   bench/run.sh injection [kvm|soft]   an interrupt's request to its injection
 #   bench/run.sh all               all of these
 #   bench/run.sh jmh [ARGUMENTS]   JMH with its own arguments: a pattern, -prof gc, -h
-# Exit status 1 where boot, record, memory or seek misses its limit. The guest is debian-12-cloud, fetched
-# where it is not in the cache; boot needs qemu-system-x86_64 (Debian: qemu-system-x86).
+# Exit status 1 where boot, record, memory, seek or kvm misses its limit. The guest is debian-12-cloud,
+# fetched where it is not in the cache; boot needs qemu-system-x86_64 (Debian: qemu-system-x86).
 set -eu
 
 root=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
@@ -119,10 +121,12 @@ case $command in
   refeed) of_trace ReplayBenchmark.replay "$@" ;;
   reader) of_trace ReplayBenchmark.read "$@" ;;
   seek) seek "$@" ;;
+  kvm) java dev.vmexit.bench.KvmRoundTrip "$root/bench/src/main/c/kvm_loop.c" "$@" ;;
+  injection) java dev.vmexit.bench.InterruptLatency "${1:-soft}" ;;
   jmh) jmh "$@" ;;
   all)
     status=0
-    for what in boot record memory exitpath decoder interpreter refeed reader seek; do
+    for what in boot record memory exitpath decoder interpreter refeed reader seek kvm injection; do
       echo "== $what"
       "$0" $what || status=1
     done

@@ -144,7 +144,14 @@ public final class ExitDecoder {
 
     final int instructionLength = HostMemory.getByte(address + instructionAt);
     if (instructionLength > ExitEvent.MAX_INSTRUCTION
-        || instructionAt + 1 + instructionLength != length) {
+        || instructionAt + 1 + instructionLength > length) {
+      throw damaged("instruction length", instructionLength);
+    }
+    final int dataAt = instructionAt + 1 + instructionLength;
+    event.dataLength = 0;
+    if ((state & ExitColumns.STATE_DATA) != 0) {
+      data(event, address + dataAt, length - dataAt);
+    } else if (dataAt != length) {
       throw damaged("instruction length", instructionLength);
     }
     event.instructionLength = instructionLength;
@@ -152,6 +159,15 @@ public final class ExitDecoder {
     final long instruction = address + instructionAt + 1;
     BYTES.set(event.instruction, 0, HostMemory.getLong(instruction));
     BYTES.set(event.instruction, 7, HostMemory.getLong(instruction + 7));
+  }
+
+  private static void data(final ExitEvent event, final long at, final int left) {
+    final int length = left < Short.BYTES ? 0 : HostMemory.getShort(at);
+    if (length == 0 || length > ExitEvent.MAX_DATA || left != Short.BYTES + length) {
+      throw damaged("data length", length);
+    }
+    event.dataLength = length;
+    HostMemory.copyOut(at + Short.BYTES, event.data, 0, length);
   }
 
   private void forget() {

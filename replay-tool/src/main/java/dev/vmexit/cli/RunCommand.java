@@ -107,6 +107,8 @@ final class RunCommand implements Callable<Integer> {
   @Option(names = "--huge-pages", description = "Back guest memory with huge pages.")
   private boolean hugePages;
 
+  @Mixin private PlacementOptions placement;
+
   @Option(
       names = "--vcpus",
       paramLabel = "N",
@@ -195,6 +197,8 @@ final class RunCommand implements Callable<Integer> {
       description = "Offer a debug-exit device at port 0xf4: a value v ends with 2v+1.")
   private boolean debugExit;
 
+  @Mixin private MachineOptions hardware;
+
   @Override
   public Integer call() {
     checkOptions();
@@ -206,6 +210,7 @@ final class RunCommand implements Callable<Integer> {
     final Set<ExitKind> kinds = kinds();
     final RecorderOptions options = recording.options();
     try (GuestLoader.Loaded loaded = load()) {
+      placement.lock(loaded.memory());
       return run(loaded, kinds, options);
     }
   }
@@ -214,6 +219,7 @@ final class RunCommand implements Callable<Integer> {
     if (vcpus != 1) {
       throw new UserException("--vcpus " + vcpus + ": this version runs 1 vCPU");
     }
+    placement.check(vcpus);
     if (!"stdio".equals(console) && !"none".equals(console)) {
       throw new UserException("--console " + console + " is not known; give stdio or none");
     }
@@ -221,6 +227,13 @@ final class RunCommand implements Callable<Integer> {
       throw new UserException("give a GUEST or --kernel, not both: " + guest + ", " + kernel);
     }
     checkOptionsOfKernels();
+    hardware.check();
+    if (GuestCatalog.SEABIOS.equals(guest)) {
+      throw new UserException("seabios is no guest but a BIOS; start it by run --bios");
+    }
+    if (hardware.hasBios() && (guest != null || kernel != null)) {
+      throw new UserException("give --bios, a GUEST or --kernel, not two of them");
+    }
     if (record != null && noRecord) {
       throw new UserException("give --record or --no-record, not both");
     }
@@ -248,6 +261,10 @@ final class RunCommand implements Callable<Integer> {
       throw new UserException(
           "--append " + append + ": the built-in guest takes none; give a GUEST or --kernel FILE");
     }
+  }
+
+  private boolean isBuiltIn() {
+    return guest == null && kernel == null && !hardware.hasBios();
   }
 
   private Set<ExitKind> kinds() {
@@ -284,6 +301,9 @@ final class RunCommand implements Callable<Integer> {
         return loader.flat(kernel, address(), flatMode());
       }
       return loader.kernel(kernel, Optional.ofNullable(initrd));
+    }
+    if (hardware.hasBios()) {
+      return loader.bios(hardware.biosImage());
     }
     return guest == null ? loader.builtIn() : loader.named(guest);
   }
@@ -331,7 +351,7 @@ final class RunCommand implements Callable<Integer> {
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
                 new RecordingNews(folder, machine, err));
     final boolean quiet = "none".equals(console);
-    final boolean builtIn = guest == null && kernel == null;
+    final boolean builtIn = isBuiltIn();
     boolean begun = false;
     RunResult result = null;
     final ExitSink sink = recorder == null ? new NullExitSink() : recorder.sink(0);
@@ -341,22 +361,25 @@ final class RunCommand implements Callable<Integer> {
             builtIn ? BuiltInGuest.FAILURE : ConsoleOutput.PANIC,
             exitOn,
             () -> machine.ifSet(vm -> vm.commands().stop(RunEnd.TEXT_SEEN)));
-    try (VirtualMachine vm =
-        new VirtualMachine(
-            choice.backend(),
-            loaded.memory(),
-            loaded.entry(),
-            new VirtualMachine.Options(
-                cpu,
-                mmu,
-                clock,
-                clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
-                output,
-                output,
-                debugExit,
-                SystemNanoClock.INSTANCE),
-            sink)) {
+    try (MachineOptions closing = hardware;
+        VirtualMachine vm =
+            new VirtualMachine(
+                choice.backend(),
+                loaded.memory(),
+                loaded.entry(),
+                new VirtualMachine.Options(
+                    cpu,
+                    mmu,
+                    clock,
+                    clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
+                    output,
+                    output,
+                    debugExit,
+                    SystemNanoClock.INSTANCE),
+                closing.open((cells, columns, rows, cursor) -> {}, err),
+                sink)) {
       if (recorder != null) {
+        placement.pinRecorder(vcpus);
         saveStart(folder, loaded.memory(), vm.vcpu());
         vm.commands().onStop(recorder::stopping);
       }
@@ -411,7 +434,7 @@ final class RunCommand implements Callable<Integer> {
       err.println("vmexit: " + dropped + " exits were dropped, as the recorder was too slow");
     }
     final PrintWriter out = spec.commandLine().getOut();
-    if (guest == null && kernel == null) {
+    if (isBuiltIn()) {
       out.println();
       printTable(folder, out);
     }
@@ -476,6 +499,9 @@ final class RunCommand implements Callable<Integer> {
     if (clock == VirtualMachine.ClockKind.VIRTUAL) {
       return Optional.of("--clock virtual");
     }
+    if (spec.commandLine().getParseResult().hasMatchedOption("--cpu")) {
+      return Optional.of("--cpu " + cpu);
+    }
     return spec.commandLine().getParseResult().hasMatchedOption("--mmu")
         ? Optional.of("--mmu " + mmu.name().toLowerCase(Locale.ROOT))
         : Optional.empty();
@@ -506,13 +532,14 @@ final class RunCommand implements Callable<Integer> {
   }
 
   /** Runs the machine on a thread that {@code top -H} shows as vcpu0. */
-  private static RunResult onVcpuThread(final VirtualMachine vm) {
+  private RunResult onVcpuThread(final VirtualMachine vm) {
     final Late<RunResult> result = new Late<>();
     final Late<Throwable> failure = new Late<>();
     final Thread thread =
         new Thread(
             () -> {
               try {
+                placement.pinVcpu(0);
                 result.set(vm.run());
               } catch (final Throwable e) {
                 failure.set(e);

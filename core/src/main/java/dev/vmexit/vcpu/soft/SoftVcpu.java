@@ -360,6 +360,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
         }
       } catch (final GuestFault fault) {
         settle(block, i);
+        faultOfSegment(block != null && block.ops[i].inStack);
         instructionDone();
         queueException(faultVector(), faultHasErrorCode(), faultErrorCode());
         if (tripleFault) {
