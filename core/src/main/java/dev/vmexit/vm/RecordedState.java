@@ -33,6 +33,13 @@ final class RecordedState {
     }
   }
 
+  /** A record beside an exit: it takes no time, and its rip is where the vCPU stands. */
+  static void beside(final ExitEvent e, final long s) {
+    e.rip = HostMemory.getLong(s + StateLayout.RIP);
+    e.guestTime = 0;
+    e.handlerTime = 0;
+  }
+
   /** The PDPTEs are read when CR3 is loaded, so the record must show them to a replay. */
   static void pdptes(final ExitEvent e, final PagingContext context) {
     if (context.mode() == PagingMode.PAE) {

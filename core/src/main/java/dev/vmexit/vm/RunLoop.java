@@ -42,6 +42,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   private final RunClock clock;
   private final dev.vmexit.device.TimerQueue timers;
   private final PcPlatform platform;
+  private final RecordedDma dma;
   private final Irqchip irqchip;
   private final MachineMsrs msrs;
   private final ExitSink sink;
@@ -83,6 +84,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       final RunClock clock,
       final dev.vmexit.device.TimerQueue timers,
       final PcPlatform platform,
+      final RecordedDma dma,
       final ExitSink sink,
       final CommandRing commands,
       final NanoClock hostClock) {
@@ -96,6 +98,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     this.clock = clock;
     this.timers = timers;
     this.platform = platform;
+    this.dma = dma;
     this.irqchip = platform.irqchip();
     this.msrs = new MachineMsrs(number, vcpu, irqchip, clock);
     this.sink = sink;
@@ -161,8 +164,10 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   }
 
   private void take() {
-    group.lock(number);
+    group.lock();
     holding = true;
+    // What a device writes to memory stands among the records of the vCPU that had it do so.
+    dma.tell(this);
   }
 
   private void give() {
@@ -284,9 +289,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     }
     event.clearPayload();
     header(event, ExitKind.INJECT);
-    event.rip = HostMemory.getLong(state + StateLayout.RIP);
-    event.guestTime = 0;
-    event.handlerTime = 0;
+    RecordedState.beside(event, state);
     event.address = vector;
     event.value = waited;
     event.detail = type;
@@ -346,9 +349,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     e.clearPayload();
     e.vcpu = number;
     header(e, ExitKind.DMA);
-    e.rip = HostMemory.getLong(state + StateLayout.RIP);
-    e.guestTime = 0;
-    e.handlerTime = 0;
+    RecordedState.beside(e, state);
     e.address = gpa;
     e.value = length;
     e.write = true;

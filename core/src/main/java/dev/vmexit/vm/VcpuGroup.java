@@ -41,8 +41,6 @@ final class VcpuGroup {
   @SuppressWarnings("UnusedVariable") // through LOCK
   private int lock;
 
-  private int holder;
-
   /** When the first loop, which serves the timers, wants to be back; ns of the machine's clock. */
   private long timersWatched = Long.MIN_VALUE;
 
@@ -67,7 +65,7 @@ final class VcpuGroup {
 
   // ---- the lock ----
 
-  void lock(final int number) {
+  void lock() {
     if (size == 1) {
       return;
     }
@@ -80,12 +78,6 @@ final class VcpuGroup {
         Thread.yield();
       }
     }
-    holder = number;
-  }
-
-  /** The vCPU whose handler runs. */
-  int holder() {
-    return holder;
   }
 
   void unlock() {
@@ -168,7 +160,7 @@ final class VcpuGroup {
 
   /** The first loop is through, in order or not: no other one goes on. */
   void abandon() {
-    lock(0);
+    lock();
     end(RunEnd.VCPU_FAILED, 0);
     unlock();
   }

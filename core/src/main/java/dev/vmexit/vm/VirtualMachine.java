@@ -193,12 +193,12 @@ public final class VirtualMachine implements AutoCloseable {
               clock,
               timers,
               platform,
+              dma,
               sinks.apply(i),
               commands,
               hostClock);
     }
     events.target = loops[0];
-    dma.tell((gpa, from, at, length) -> loops[group.holder()].dmaWritten(gpa, from, at, length));
     apply(entry, state);
     vcpus[0].stateChanged();
     mmus[0].setContext(entry.cr0(), entry.cr3(), entry.cr4(), entry.efer());

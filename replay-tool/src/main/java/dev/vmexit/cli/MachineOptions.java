@@ -54,12 +54,16 @@ final class MachineOptions implements AutoCloseable {
       names = "--disk",
       paramLabel = "FILE",
       description = {
-        "Disk image, twice at most; FILE,snapshot leaves the file as it is,",
-        "FILE,readonly refuses writes."
+        "Disk image, twice at most; FILE,snapshot leaves the file as it",
+        "is, FILE,readonly refuses writes. debian-12-disk: one with GRUB",
+        "and two kernels, made of Debian's packages."
       })
   private List<String> disks = new ArrayList<>();
 
-  @Option(names = "--cdrom", paramLabel = "FILE", description = "CD image.")
+  @Option(
+      names = "--cdrom",
+      paramLabel = "FILE",
+      description = "CD image; debian-12-cd: GRUB and two kernels.")
   private Path cdrom;
 
   @Option(
@@ -119,6 +123,7 @@ final class MachineOptions implements AutoCloseable {
     }
     final Optional<BlockStore> cd =
         Optional.ofNullable(cdrom)
+            .map(MachineOptions::cdImage)
             .map(path -> image("cdrom", path, DiskImage.Mode.READ_ONLY, CD_BLOCK));
     return new Peripherals(
         hasBios() ? Optional.of(firmware()) : Optional.empty(),
@@ -127,7 +132,17 @@ final class MachineOptions implements AutoCloseable {
         hasDisplay() ? Optional.of(screen) : Optional.empty());
   }
 
+  private static Path cdImage(final Path path) {
+    return GuestDisk.CD.equals(path.toString())
+        ? GuestDisk.ofProcess().require(GuestDisk.CD)
+        : path;
+  }
+
   private BlockStore disk(final String text) {
+    if (GuestDisk.DISK.equals(text)) {
+      // Shared by all runs: none changes it.
+      return image("disk", GuestDisk.ofProcess().require(text), DiskImage.Mode.SNAPSHOT, SECTOR);
+    }
     if (text.endsWith(SNAPSHOT)) {
       return image("disk", cut(text, SNAPSHOT), DiskImage.Mode.SNAPSHOT, SECTOR);
     }

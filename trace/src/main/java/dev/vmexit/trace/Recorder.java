@@ -353,6 +353,7 @@ public final class Recorder implements AutoCloseable {
       final boolean last = closing;
       try {
         queue.append(batch.bytes(), length, batch.span(), batch.firstTime());
+        listener.appended(batch.nextSequence());
         if (paused) {
           listener.resumed();
         }
