@@ -5,6 +5,7 @@ import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.irq.Irqchip;
+import dev.vmexit.irq.LocalApic;
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.mmu.Fault;
 import dev.vmexit.mmu.Mmu;
@@ -34,6 +35,8 @@ import org.agrona.concurrent.NanoClock;
  * Nothing here allocates while the guest runs.
  */
 public final class RunLoop implements PlatformEvents {
+  private static final int CPUID_1_ECX_X2APIC = 1 << 21;
+
   private static final int CONSOLE_BUFFER = 64 * 1024;
 
   private final int number;
@@ -308,6 +311,13 @@ public final class RunLoop implements PlatformEvents {
         event.value = exit.value;
         finish();
       }
+      case VcpuExit.RANDOM -> {
+        begin(ExitKind.TSC);
+        clock.deviceExit();
+        exit.value = clock.random();
+        event.value = exit.value;
+        finish();
+      }
       case VcpuExit.IRQ_WINDOW -> {
         begin(ExitKind.IRQ_WINDOW);
         windowRequested = false;
@@ -464,6 +474,13 @@ public final class RunLoop implements PlatformEvents {
       case Msr.TSC ->
           exit.value = clock.nanos() + HostMemory.getLong(state + StateLayout.TSC_OFFSET);
       default -> {
+        if (index >= Msr.X2APIC_FIRST && index <= Msr.X2APIC_LAST) {
+          if (!irqchip.x2apicReadable(number, index)) {
+            return false;
+          }
+          exit.value = irqchip.x2apic(number, index);
+          return true;
+        }
         return vcpu.readMsr(index, exit);
       }
     }
@@ -473,6 +490,9 @@ public final class RunLoop implements PlatformEvents {
   private boolean writeMsr(final int index, final long value) {
     switch (index) {
       case Msr.APIC_BASE -> {
+        if ((value & LocalApic.BASE_X2APIC) != 0 && !offersX2apic()) {
+          return false;
+        }
         return irqchip.apicBase(number, value);
       }
       case Msr.TSC_DEADLINE -> irqchip.tscDeadline(number, value);
@@ -482,6 +502,11 @@ public final class RunLoop implements PlatformEvents {
         irqchip.tscOffset(number, offset);
       }
       default -> {
+        if (index >= Msr.X2APIC_FIRST && index <= Msr.X2APIC_LAST) {
+          final boolean written = irqchip.x2apic(number, index, value);
+          HostMemory.putLong(state + StateLayout.CR8, irqchip.cr8(number));
+          return written;
+        }
         if (!vcpu.writeMsr(index, value)) {
           return false;
         }
@@ -489,6 +514,11 @@ public final class RunLoop implements PlatformEvents {
       }
     }
     return true;
+  }
+
+  private boolean offersX2apic() {
+    vcpu.cpuid(1, 0, exit.cpuid);
+    return (exit.cpuid[2] & CPUID_1_ECX_X2APIC) != 0;
   }
 
   private void cpuid() {

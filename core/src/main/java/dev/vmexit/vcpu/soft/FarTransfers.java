@@ -213,7 +213,7 @@ final class FarTransfers {
       return;
     }
     if (cpu.isVm86()) {
-      if (cpu.iopl() < 3) {
+      if (cpu.iopl() < 3 && (operandSize != 2 || !Vm86Extensions.inVm86(cpu))) {
         throw cpu.raise(Vector.GP, 0);
       }
       returnReal(cpu, operandSize);
@@ -275,7 +275,9 @@ final class FarTransfers {
       cpu.setRip(target);
       cpu.modeChanged();
     }
-    cpu.setRflags(mergeFlags(oldFlags, image, operandSize, oldCpl, oldIopl));
+    final long virtual = oldCpl == 0 && operandSize != 2 ? Flags.VIF | Flags.VIP : 0;
+    cpu.setRflags(
+        mergeFlags(oldFlags, image, operandSize, oldCpl, oldIopl) & ~virtual | image & virtual);
     cpu.resume(operandSize == 2 ? 0 : image);
     cpu.unblockNmi();
   }
@@ -305,12 +307,15 @@ final class FarTransfers {
     if (target > cpu.segmentLimit(Seg.CS)) {
       throw cpu.raise(Vector.GP, 0);
     }
+    final int cpl = cpu.isVm86() ? 3 : 0;
+    final long flags =
+        cpl > cpu.iopl()
+            ? Vm86Extensions.merge(cpu, image)
+            : mergeFlags(cpu.rflags(), image, operandSize, cpl, cpu.iopl());
     cpu.addStackPointer(3L * operandSize);
     setRealCode(cpu, selector);
     cpu.setRip(target);
-    final long keep = cpu.rflags();
-    final int cpl = cpu.isVm86() ? 3 : 0;
-    cpu.setRflags(mergeFlags(keep, image, operandSize, cpl, cpu.iopl()));
+    cpu.setRflags(flags);
     cpu.modeChanged();
   }
 
@@ -331,6 +336,8 @@ final class FarTransfers {
                 | Flags.IOPL
                 | Flags.NT
                 | Flags.VM
+                | Flags.VIF
+                | Flags.VIP
                 | Flags.AC
                 | Flags.ID));
     vm86Segment(cpu, Seg.ES, es);
