@@ -23,13 +23,19 @@ public final class ExitRingRemains {
   private final long head;
   private final long tail;
   private long position;
+  private int expectedLow;
   private int offset;
   private int length;
   private String damage;
   private boolean ended;
 
-  /** Starts at the last commit. */
-  public ExitRingRemains(final ExitRing ring) {
+  /**
+   * Starts at the last commit.
+   *
+   * @param expected sequence of the first record that the queue does not have
+   */
+  public ExitRingRemains(final ExitRing ring, final long expected) {
+    expectedLow = (int) expected;
     buffer = ring.data();
     capacity = ring.capacity();
     head = buffer.getLongVolatile(capacity + RingBufferDescriptor.HEAD_POSITION_OFFSET);
@@ -63,6 +69,9 @@ public final class ExitRingRemains {
         offset = RecordDescriptor.encodedMsgOffset(index);
         length = Math.abs(stored) - RecordDescriptor.HEADER_LENGTH - RecordChecksum.LENGTH;
         position += BitUtil.align(Math.abs(stored), RecordDescriptor.ALIGNMENT);
+        if (!isStale(index)) {
+          expectedLow = (int) sequenceLow() + 1;
+        }
         return true;
       }
       if (!search()) {
@@ -96,6 +105,12 @@ public final class ExitRingRemains {
     return RecordChecksum.of(buffer.addressOffset() + at, bytes) == buffer.getInt(at + bytes);
   }
 
+  /** Whether a record is of an earlier lap: what a claim has not yet overwritten. */
+  private boolean isStale(final int index) {
+    final int at = RecordDescriptor.encodedMsgOffset(index);
+    return (int) ExitDecoder.sequenceLow(buffer, at) - expectedLow < 0;
+  }
+
   /** Looks for a good record behind a bad one; where there is none, the ring ends here. */
   private boolean search() {
     final long from = position;
@@ -103,7 +118,8 @@ public final class ExitRingRemains {
         position < tail;
         position += RecordDescriptor.ALIGNMENT) {
       final int index = (int) position & (capacity - 1);
-      if (isRecord(index, Math.abs(buffer.getInt(RecordDescriptor.lengthOffset(index))))) {
+      if (isRecord(index, Math.abs(buffer.getInt(RecordDescriptor.lengthOffset(index))))
+          && !isStale(index)) {
         damaged(from);
         return true;
       }

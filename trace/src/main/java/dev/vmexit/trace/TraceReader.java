@@ -453,7 +453,7 @@ public final class TraceReader implements AutoCloseable {
       }
       decoders[batchRing].reset();
       ringSequence = -1;
-      remains = new ExitRingRemains(ring);
+      remains = new ExitRingRemains(ring, expected[batchRing]);
       return true;
     }
     return false;

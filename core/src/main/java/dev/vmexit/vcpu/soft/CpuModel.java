@@ -148,6 +148,9 @@ public final class CpuModel {
   private final EnumSet<CpuFeature> features;
   private final long allowedCr4;
 
+  /** The same, to walk through without an iterator: a guest's CPUID is an exit. */
+  private final CpuFeature[] offered;
+
   private CpuModel(final String name, final EnumSet<CpuFeature> features) {
     this.name = name;
     this.features = features;
@@ -156,6 +159,7 @@ public final class CpuModel {
       bits |= CR4_BITS.getOrDefault(feature, 0L);
     }
     allowedCr4 = bits;
+    offered = features.toArray(CpuFeature[]::new);
   }
 
   /** The richest model that there is. */
@@ -310,7 +314,7 @@ public final class CpuModel {
       stateComponents(subleaf, xcr0, out);
     }
     if (leaf != 7 && leaf != 0xD || subleaf == (leaf == 0xD ? 1 : 0)) {
-      for (final CpuFeature feature : features) {
+      for (final CpuFeature feature : offered) {
         out[feature.register] |= feature.leaf == leaf ? feature.bit : 0;
       }
     }
