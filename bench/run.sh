@@ -7,10 +7,14 @@
 #   bench/run.sh decoder           an instruction of the guest's kernel
 #   bench/run.sh interpreter       MIPS inside the guest, on small loops
 #   bench/run.sh refeed [TRACE]    records a second; records a boot where no TRACE is given
+#   bench/run.sh reader [TRACE]    the same without the checks: reading alone
+#   bench/run.sh seek [GIB]        dump at the end of a long trace; the limit is a second
+#   bench/run.sh kvm [BATCHES]     an exit's round trip on KVM, against a C program (needs cc)
+#   bench/run.sh injection [kvm|soft]   an interrupt's request to its injection
 #   bench/run.sh all               all of these
 #   bench/run.sh jmh [ARGUMENTS]   JMH with its own arguments: a pattern, -prof gc, -h
-# Exit status 1 where boot, record or memory misses its limit. The guest is debian-12-cloud, fetched
-# where it is not in the cache; boot needs qemu-system-x86_64 (Debian: qemu-system-x86).
+# Exit status 1 where boot, record, memory, seek or kvm misses its limit. The guest is debian-12-cloud,
+# fetched where it is not in the cache; boot needs qemu-system-x86_64 (Debian: qemu-system-x86).
 set -eu
 
 root=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
@@ -77,15 +81,34 @@ jmh() {
   java org.openjdk.jmh.Main "$@"
 }
 
-refeed() {
+# of_trace BENCHMARK [TRACE]
+of_trace() {
+  benchmark=$1
+  shift
   if [ $# -gt 0 ]; then
-    jmh ReplayBenchmark -jvmArgsAppend "-Dvmexit.trace=$(readlink -f "$1")"
+    jmh "$benchmark" -jvmArgsAppend "-Dvmexit.trace=$(readlink -f "$1")"
     return
   fi
   folder=$(mktemp -d)
   trap 'rm -rf "$folder"' EXIT
   "$root/vmexit" run "$guest" --record "$folder/trace" --exit-on "$prompt" </dev/null >/dev/null
-  jmh ReplayBenchmark -jvmArgsAppend "-Dvmexit.trace=$folder/trace"
+  jmh "$benchmark" -jvmArgsAppend "-Dvmexit.trace=$folder/trace"
+}
+
+# A trace of 10 GiB, or as asked, in TMPDIR; the last exits by number, instructions and time.
+seek() {
+  folder=$(mktemp -d)
+  trap 'rm -rf "$folder"' EXIT
+  places=$(java dev.vmexit.bench.LongTrace "$folder/trace" "${1:-10}")
+  status=0
+  for place in $places; do
+    start=$(date +%s%N)
+    "$root/vmexit" dump "$folder/trace" --from "$place" >"$folder/lines"
+    millis=$((($(date +%s%N) - start) / 1000000))
+    echo "dump --from $place: $millis ms, $(wc -l <"$folder/lines") exits"
+    [ "$millis" -lt 1000 ] || status=1
+  done
+  return $status
 }
 
 command=$1
@@ -95,11 +118,15 @@ case $command in
   exitpath) jmh ExitPathBenchmark -prof gc "$@" ;;
   decoder) jmh DecoderBenchmark -p "code=$(guest_folder)/vmlinuz" "$@" ;;
   interpreter) jmh InterpreterBenchmark "$@" ;;
-  refeed) refeed "$@" ;;
+  refeed) of_trace ReplayBenchmark.replay "$@" ;;
+  reader) of_trace ReplayBenchmark.read "$@" ;;
+  seek) seek "$@" ;;
+  kvm) java dev.vmexit.bench.KvmRoundTrip "$root/bench/src/main/c/kvm_loop.c" "$@" ;;
+  injection) java dev.vmexit.bench.InterruptLatency "${1:-soft}" ;;
   jmh) jmh "$@" ;;
   all)
     status=0
-    for what in boot record memory exitpath decoder interpreter refeed; do
+    for what in boot record memory exitpath decoder interpreter refeed reader seek kvm injection; do
       echo "== $what"
       "$0" $what || status=1
     done

@@ -25,6 +25,12 @@ public final class CmosRtc extends BytePortDevice {
   /** Register of the century; the FADT names it. */
   public static final int CENTURY = 0x32;
 
+  /** A value of {@link #bootOrder}. */
+  public static final int BOOT_DISK = 2;
+
+  /** A value of {@link #bootOrder}. */
+  public static final int BOOT_CDROM = 3;
+
   private static final int SECONDS = 0;
   private static final int SECONDS_ALARM = 1;
   private static final int MINUTES = 2;
@@ -125,6 +131,13 @@ public final class CmosRtc extends BytePortDevice {
     // Equipment: a coprocessor, no display, no diskette.
     put(0x14, 0x02);
     refreshTime(epochSeconds);
+  }
+
+  /**
+   * Says what a BIOS shall boot from, where SeaBIOS looks: a value in each half of register 0x3D.
+   */
+  public void bootOrder(final int first, final int second) {
+    put(0x3D, first | second << 4);
   }
 
   /** Whether the guest has masked NMI by bit 7 of the index port. */

@@ -8,6 +8,9 @@ public final class DebugPort extends BytePortDevice {
   /** Its port. */
   public static final int PORT = 0xE9;
 
+  /** Where SeaBIOS looks for another one, for its log. */
+  public static final int FIRMWARE_PORT = 0x402;
+
   private final ByteSink sink;
 
   public DebugPort(final ByteSink sink) {

@@ -1,13 +1,15 @@
 package dev.vmexit.device;
 
 /**
- * The keyboard controller at ports 0x60 and 0x64, with neither keyboard nor mouse plugged in.
+ * The keyboard controller at ports 0x60 and 0x64, with no mouse, and a keyboard where one was
+ * plugged in.
  *
  * <p>The controller itself answers: self-test, configuration byte, output port, A20, reset. A byte
- * sent to the keyboard or mouse comes back at once as 0xFE with the timeout bit set, as the 8042's
- * firmware reports a device that does not clock the byte in; thus a guest that probes learns that
- * nothing is there without waiting. Commands are named in the IBM PS/2 Hardware Interface Technical
- * Reference, "Keyboard and Auxiliary Device Controller".
+ * sent to a device that is not there comes back at once as 0xFE with the timeout bit set, as the
+ * 8042's firmware reports a device that does not clock the byte in; thus a guest that probes learns
+ * that nothing is there without waiting. Scan codes are translated to set 1 while the configuration
+ * says so. Commands are named in the IBM PS/2 Hardware Interface Technical Reference, "Keyboard and
+ * Auxiliary Device Controller".
  */
 public final class I8042 extends BytePortDevice {
   /** Data port. */
@@ -28,6 +30,7 @@ public final class I8042 extends BytePortDevice {
   private static final int CONFIG_SYSTEM = 1 << 2;
   private static final int CONFIG_KEYBOARD_DISABLED = 1 << 4;
   private static final int CONFIG_AUX_DISABLED = 1 << 5;
+  private static final int CONFIG_TRANSLATE = 1 << 6;
 
   private static final int OUTPUT_NOT_RESET = 1;
   private static final int OUTPUT_A20 = 1 << 1;
@@ -52,6 +55,12 @@ public final class I8042 extends BytePortDevice {
   private int pendingCommand = NO_COMMAND;
   private boolean fromDevice;
 
+  /** Null where none is plugged in. */
+  private Ps2Keyboard keyboard;
+
+  /** The translator has swallowed the prefix of a released key. */
+  private boolean releasing;
+
   /**
    * Makes a controller at power-on.
    *
@@ -71,6 +80,33 @@ public final class I8042 extends BytePortDevice {
     ram[0] = CONFIG_KEYBOARD_DISABLED | CONFIG_AUX_DISABLED;
   }
 
+  /** Plugs a keyboard in, at power-on. */
+  public void plug(final Ps2Keyboard what) {
+    keyboard = what;
+    ram[0] |= CONFIG_TRANSLATE;
+  }
+
+  /** Takes what the keyboard has to send, if the guest has read all before. */
+  public void poll() {
+    while (keyboard != null
+        && (status & STATUS_OUTPUT_FULL) == 0
+        && (ram[0] & CONFIG_KEYBOARD_DISABLED) == 0) {
+      final int sent = keyboard.next();
+      if (sent < 0) {
+        return;
+      }
+      if ((ram[0] & CONFIG_TRANSLATE) == 0) {
+        deviceAnswer(sent, 0);
+      } else if (sent == ScanCodes.BREAK) {
+        releasing = true;
+      } else {
+        final int code = ScanCodes.toSet1(sent);
+        deviceAnswer(releasing && code < 0x80 ? code | 0x80 : code, 0);
+        releasing = false;
+      }
+    }
+  }
+
   @Override
   protected int readByte(final int port) {
     if (port == COMMAND_PORT) {
@@ -79,7 +115,9 @@ public final class I8042 extends BytePortDevice {
     status &= ~(STATUS_OUTPUT_FULL | STATUS_AUX | STATUS_TIMEOUT);
     fromDevice = false;
     updateLines();
-    return data;
+    final int value = data;
+    poll();
+    return value;
   }
 
   @Override
@@ -94,6 +132,7 @@ public final class I8042 extends BytePortDevice {
       pendingCommand = NO_COMMAND;
       parameter(command, value);
     }
+    poll();
   }
 
   private void command(final int command) {
@@ -132,7 +171,11 @@ public final class I8042 extends BytePortDevice {
       case NO_COMMAND -> {
         // A byte for the keyboard also enables its interface.
         ram[0] &= ~CONFIG_KEYBOARD_DISABLED;
-        deviceAnswer(RESEND, STATUS_TIMEOUT);
+        if (keyboard == null) {
+          deviceAnswer(RESEND, STATUS_TIMEOUT);
+        } else {
+          keyboard.command(value);
+        }
       }
       case 0xD1 -> {
         a20.enabled((value & OUTPUT_A20) != 0);

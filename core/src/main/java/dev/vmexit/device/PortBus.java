@@ -1,5 +1,7 @@
 package dev.vmexit.device;
 
+import java.util.Arrays;
+
 /**
  * The I/O port space: 65,536 ports, each claimed by at most one device.
  *
@@ -41,6 +43,29 @@ public final class PortBus {
   }
 
   /**
+   * Claims ports where none of them is claimed, as a guest's write to a base address register asks.
+   *
+   * @return false where the range is not free: then nothing is claimed
+   */
+  public boolean claimIfFree(final PortDevice device, final int first, final int last) {
+    if (first < 0 || last >= PORTS || first > last) {
+      return false;
+    }
+    for (int port = first; port <= last; port++) {
+      if (devices[port] != null) {
+        return false;
+      }
+    }
+    Arrays.fill(devices, first, last + 1, device);
+    return true;
+  }
+
+  /** Gives ports back that {@link #claimIfFree} claimed. */
+  public void release(final int first, final int last) {
+    Arrays.fill(devices, first, last + 1, null);
+  }
+
+  /**
    * Answers IN.
    *
    * @param port 0 to 0xFFFF
@@ -57,6 +82,21 @@ public final class PortBus {
       return ones(size);
     }
     return device.readPort(port, size) & ones(size);
+  }
+
+  /** Answers INS of several elements: see {@link PortDevice#readString}. */
+  public void readString(final int port, final int size, final int times, final byte[] to) {
+    final PortDevice device = devices[port];
+    if (device != null && (size == 1 || !crosses(port, size))) {
+      device.readString(port, size, times, to);
+      return;
+    }
+    for (int i = 0; i < times; i++) {
+      final int value = read(port, size);
+      for (int b = 0; b < size; b++) {
+        to[i * size + b] = (byte) (value >>> 8 * b);
+      }
+    }
   }
 
   /**

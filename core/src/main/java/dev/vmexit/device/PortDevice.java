@@ -13,4 +13,19 @@ public interface PortDevice {
 
   /** Takes OUT; the value is zero-extended. */
   void writePort(int port, int size, int value);
+
+  /**
+   * Answers INS with a repeat prefix: the same port again and again.
+   *
+   * @param times at least 1
+   * @param to takes {@code size * times} bytes, little-endian
+   */
+  default void readString(final int port, final int size, final int times, final byte[] to) {
+    for (int i = 0; i < times; i++) {
+      final int value = readPort(port, size);
+      for (int b = 0; b < size; b++) {
+        to[i * size + b] = (byte) (value >>> 8 * b);
+      }
+    }
+  }
 }

@@ -1,6 +1,7 @@
 /**
- * The machine's buses and devices: port and MMIO dispatch, UART, PIT, RTC/CMOS, i8042, ACPI power
- * management, PCI configuration access, debug ports.
+ * The machine's buses and devices: port and MMIO dispatch, UART, PIT, RTC/CMOS, i8042 and keyboard,
+ * ACPI power management, PCI with the chipset's functions, IDE, firmware configuration, debug
+ * ports.
  *
  * <p>A device here is a deterministic function of the guest's accesses, {@link
  * dev.vmexit.device.MachineClock} and the inputs it is handed; it never looks at a clock, a file or

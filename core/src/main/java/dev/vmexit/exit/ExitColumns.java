@@ -36,7 +36,10 @@ package dev.vmexit.exit;
  *   each table write:  address, size, value
  * </pre>
  *
- * A word is stored little-endian without its leading zero bytes. After the last word come the
+ * With the {@code data} state bit, which only PIO and DMA have, two bytes of length and the bytes
+ * that were moved stand behind the instruction.
+ *
+ * <p>A word is stored little-endian without its leading zero bytes. After the last word come the
  * words' lengths, 0 to 8, in 4 bits each, the first in the low half of the first byte.
  */
 final class ExitColumns {
@@ -68,6 +71,7 @@ final class ExitColumns {
 
   static final int STATE_WRITE = 1 << 4;
   static final int STATE_FULL = 1 << 5;
+  static final int STATE_DATA = 1 << 6;
 
   /** Kinds that a per-kind base has room for. */
   static final int KINDS = 32;

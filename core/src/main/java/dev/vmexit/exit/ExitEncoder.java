@@ -61,6 +61,10 @@ public final class ExitEncoder {
     if (event.write) {
       state |= ExitColumns.STATE_WRITE;
     }
+    if (event.dataLength > 0) {
+      checkData(event);
+      state |= ExitColumns.STATE_DATA;
+    }
     if (--untilFull < 0 || event.vcpu != lastVcpu) {
       untilFull = fullInterval - 1;
       lastVcpu = event.vcpu;
@@ -89,7 +93,23 @@ public final class ExitEncoder {
     for (int i = 0; i < length; i++) {
       HostMemory.putByte(end + 1 + i, event.instruction[i]);
     }
+    if (event.dataLength > 0) {
+      final long at = end + 1 + length;
+      HostMemory.putShort(at, event.dataLength);
+      HostMemory.copyIn(event.data, 0, at + Short.BYTES, event.dataLength);
+      return (int) (at - scratch) + Short.BYTES + event.dataLength;
+    }
     return (int) (end - scratch) + 1 + length;
+  }
+
+  /** These have no walk and no table writes, so that the data fit into the scratch block. */
+  private static void checkData(final ExitEvent event) {
+    if (event.kind != ExitKind.PIO && event.kind != ExitKind.DMA
+        || event.walkCount + event.writeCount > 0
+        || event.dataLength > ExitEvent.MAX_DATA) {
+      throw new IllegalArgumentException(
+          "kind=" + event.kind + " dataLength=" + event.dataLength + ", allowed: PIO and DMA, 512");
+    }
   }
 
   private void forget() {

@@ -11,6 +11,8 @@ package dev.vmexit.exit;
  * <caption>Payload</caption>
  * <tr><th>kind</th><th>address</th><th>value</th><th>size</th><th>write</th><th>detail</th></tr>
  * <tr><td>PIO</td><td>port</td><td>bytes moved</td><td>1, 2, 4</td><td>OUT</td><td>0</td></tr>
+ * <tr><td>PIO, string</td><td>port</td><td>first element</td><td>1, 2, 4</td><td>false</td>
+ * <td>0; all elements in data</td></tr>
  * <tr><td>MMIO</td><td>gpa</td><td>bytes moved</td><td>1 to 8</td><td>store</td><td>0</td></tr>
  * <tr><td>PAGE_FAULT</td><td>gva</td><td>gpa</td><td>0</td><td>write access</td><td>outcome
  * (PF_*)</td></tr>
@@ -23,7 +25,7 @@ package dev.vmexit.exit;
  * <tr><td>TSC</td><td>0: RDTSC, 1: RDTSCP, 2: RDRAND, 3: RDSEED</td><td>counter, random number</td><td>8</td><td>false</td><td>0</td></tr>
  * <tr><td>INJECT</td><td>vector</td><td>request-to-injection time, ns, or -1</td><td>0</td>
  * <td>has error code</td><td>INJECT_*</td></tr>
- * <tr><td>DMA</td><td>gpa</td><td>length</td><td>0</td><td>true</td><td>0</td></tr>
+ * <tr><td>DMA</td><td>gpa</td><td>length</td><td>0</td><td>true</td><td>0; bytes in data</td></tr>
  * <tr><td>DEBUG</td><td>rip</td><td>DR6, or 0</td><td>0</td><td>false</td><td>DEBUG_*</td></tr>
  * <tr><td>SHUTDOWN</td><td>0</td><td>0</td><td>0</td><td>false</td><td>SHUTDOWN_*</td></tr>
  * <tr><td>GAP</td><td>first lost sequence</td><td>how many</td><td>0</td><td>false</td>
@@ -84,6 +86,9 @@ public final class ExitEvent {
   /** They were recorded; the trace is damaged where they stood. */
   public static final int GAP_DAMAGED = 2;
 
+  /** They were recorded, and taken away: only the end of the run was to be kept. */
+  public static final int GAP_NOT_KEPT = 3;
+
   // bits of mode.
   /** Code size in bytes: 2, 4 or 8. */
   public static final int MODE_CODE_SIZE = 0xF;
@@ -113,6 +118,12 @@ public final class ExitEvent {
 
   /** Table writes that one emulated instruction can make (two per page-crossing store and RMW). */
   public static final int MAX_WRITES = 8;
+
+  /** Bytes of the longest instruction (SDM volume 2, 2.3.11). */
+  public static final int MAX_INSTRUCTION = 15;
+
+  /** Bytes that one record can carry: a disk's sector. */
+  public static final int MAX_DATA = 512;
 
   /** Number of the record in the trace, from 0, contiguous; given by the writer. */
   public long sequence;
@@ -147,7 +158,7 @@ public final class ExitEvent {
   /** Bytes at rip, 0 where none were fetched. */
   public int instructionLength;
 
-  public final byte[] instruction = new byte[15];
+  public final byte[] instruction = new byte[MAX_INSTRUCTION];
 
   public long address;
   public long value;
@@ -174,6 +185,12 @@ public final class ExitEvent {
   public final int[] writeSize = new int[MAX_WRITES];
   public final long[] writeValue = new long[MAX_WRITES];
 
+  /** Bytes of {@link #data}: what several elements of INS, or a bus master, put into memory. */
+  public int dataLength;
+
+  /** PIO of several elements, DMA. */
+  public final byte[] data = new byte[MAX_DATA];
+
   /** General registers at the exit, in the order of {@code kvm_regs}: rax to r15. */
   public final long[] registers = new long[16];
 
@@ -188,5 +205,6 @@ public final class ExitEvent {
     errorCode = 0;
     walkCount = 0;
     writeCount = 0;
+    dataLength = 0;
   }
 }

@@ -64,6 +64,18 @@ public final class VcpuExit {
   /** Bytes of a PIO or MMIO access. */
   public int size;
 
+  /**
+   * Elements of a PIO read: above 1 for an INS with a repeat prefix, whose elements the run loop
+   * puts into {@link #data}, one after another. At most {@link #MAX_DATA} bytes.
+   */
+  public int count = 1;
+
+  /** Bytes that {@link #data} has room for. */
+  public static final int MAX_DATA = 512;
+
+  /** Elements of a PIO read of several. */
+  public final byte[] data = new byte[MAX_DATA];
+
   public boolean write;
 
   /** PAGE_FAULT: the architecture's error code of the access. */

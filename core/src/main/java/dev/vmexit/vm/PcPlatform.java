@@ -7,13 +7,19 @@ import dev.vmexit.device.CmosRtc;
 import dev.vmexit.device.DebugExit;
 import dev.vmexit.device.DebugPort;
 import dev.vmexit.device.FastA20Port;
+import dev.vmexit.device.FwCfg;
+import dev.vmexit.device.GuestDma;
 import dev.vmexit.device.I8042;
 import dev.vmexit.device.MachineClock;
 import dev.vmexit.device.MmioBus;
+import dev.vmexit.device.PcChipset;
 import dev.vmexit.device.PciConfig;
+import dev.vmexit.device.Piix4Power;
+import dev.vmexit.device.PiixIde;
 import dev.vmexit.device.Pit8254;
 import dev.vmexit.device.PortBus;
 import dev.vmexit.device.PostCodePort;
+import dev.vmexit.device.Ps2Keyboard;
 import dev.vmexit.device.ResetControl;
 import dev.vmexit.device.ScratchPorts;
 import dev.vmexit.device.SystemControlPort;
@@ -25,8 +31,9 @@ import dev.vmexit.irq.LocalApic;
 import dev.vmexit.irq.Pic8259Pair;
 
 /**
- * The devices of a PC with a serial console and no display, built, wired to the interrupt
- * controllers and put on the buses. A machine that is reset is a new platform.
+ * The devices of a PC with a serial console, and what else its {@link Peripherals} name, built,
+ * wired to the interrupt controllers and put on the buses. A machine that is reset is a new
+ * platform.
  *
  * <pre>
  *   ports  0x000-0x00F DMA   0x020 0x0A0 0x4D0 PIC   0x040-0x043 PIT    0x060 0x064 i8042
@@ -48,6 +55,8 @@ public final class PcPlatform {
   private final Pit8254 pit;
   private final CmosRtc rtc;
   private final AcpiPm acpiPm;
+  private final I8042 i8042;
+  private final Ps2Keyboard keyboard = new Ps2Keyboard();
   private final PostCodePort postCode = new PostCodePort();
 
   /**
@@ -83,6 +92,24 @@ public final class PcPlatform {
       final TimerQueue timers,
       final Options options,
       final PlatformEvents events) {
+    this(clock, timers, options, events, Peripherals.NONE, null);
+  }
+
+  /**
+   * Builds a machine's devices at power-on.
+   *
+   * @param clock the machine's clock, for all of them
+   * @param timers the queue that the run loop drives
+   * @param events told what the guest asks of the machine
+   * @param dma guest memory for bus masters; may be null where there are none
+   */
+  PcPlatform(
+      final MachineClock clock,
+      final TimerQueue timers,
+      final Options options,
+      final PlatformEvents events,
+      final Peripherals peripherals,
+      final GuestDma dma) {
     irqchip = new Irqchip(options.vcpus(), clock, timers);
     uart = new Uart16550(Uart16550.COM1, irqchip.line(4), clock, timers, options.console());
     pit = new Pit8254(irqchip.line(0), clock, timers);
@@ -96,7 +123,7 @@ public final class PcPlatform {
             timers);
     acpiPm = new AcpiPm(24, irqchip.line(SCI), clock, timers, events::powerOff);
     final A20Gate a20 = new A20Gate();
-    final I8042 i8042 =
+    i8042 =
         new I8042(
             irqchip.line(1),
             irqchip.line(12),
@@ -128,13 +155,44 @@ public final class PcPlatform {
     ports.register(uart, Uart16550.COM1, Uart16550.COM1 + Uart16550.PORTS - 1);
     ports.register(irqchip.pic(), Pic8259Pair.ELCR, Pic8259Pair.ELCR + 1);
     ports.register(acpiPm, AcpiPm.BASE, AcpiPm.BASE + AcpiPm.PORTS - 1);
-    ports.register(new PciConfig(resetControl), PciConfig.FIRST_PORT, PciConfig.LAST_PORT);
+    final PciConfig pci = new PciConfig(resetControl);
+    ports.register(pci, PciConfig.FIRST_PORT, PciConfig.LAST_PORT);
+    if (peripherals.hasPci()) {
+      PcChipset.plug(pci);
+      final Piix4Power power = new Piix4Power(ports, acpiPm);
+      pci.plug(1, 3, power);
+      if (!peripherals.disks().isEmpty() || peripherals.cdrom().isPresent()) {
+        pci.plug(
+            1,
+            1,
+            new PiixIde(
+                ports,
+                dma,
+                clock,
+                timers,
+                irqchip.line(14),
+                irqchip.line(15),
+                peripherals.disks(),
+                peripherals.cdrom().orElse(null)));
+      }
+      ports.register(power, Piix4Power.GPE0, Piix4Power.GPE0 + Piix4Power.GPE0_PORTS - 1);
+    }
+    if (peripherals.firmware().isPresent() || peripherals.screen().isPresent()) {
+      i8042.plug(keyboard);
+    }
+    peripherals.firmware().ifPresent(firmware -> plugFirmware(firmware, options.vcpus()));
 
     memory.register(irqchip.ioApic(), IoApic.BASE, IoApic.LENGTH);
     memory.register(irqchip.localApicPage(), LocalApic.BASE, LocalApic.LENGTH);
 
     // As firmware does it: the SCI is level-triggered at the PIC too.
     ports.write(Pic8259Pair.ELCR + 1, 1, 1 << (SCI - 8));
+  }
+
+  private void plugFirmware(final Peripherals.Firmware firmware, final int vcpus) {
+    ports.register(new FwCfg(vcpus, firmware.files()), FwCfg.SELECTOR_PORT, FwCfg.DATA_PORT);
+    ports.register(new DebugPort(firmware.log()), DebugPort.FIRMWARE_PORT, DebugPort.FIRMWARE_PORT);
+    rtc.bootOrder(CmosRtc.BOOT_DISK, CmosRtc.BOOT_CDROM);
   }
 
   /** The I/O ports. */
@@ -149,6 +207,15 @@ public final class PcPlatform {
 
   public Irqchip irqchip() {
     return irqchip;
+  }
+
+  /** The keyboard, whose keys the run loop feeds; not plugged in where nobody sees a screen. */
+  Ps2Keyboard keyboard() {
+    return keyboard;
+  }
+
+  I8042 keyboardController() {
+    return i8042;
   }
 
   /** The serial port of the console, whose input the run loop feeds. */

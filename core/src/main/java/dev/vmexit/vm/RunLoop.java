@@ -34,7 +34,7 @@ import org.agrona.concurrent.NanoClock;
  * <p>The host's clock is read twice a round: when the guest was left and when it is entered again.
  * Nothing here allocates while the guest runs.
  */
-public final class RunLoop implements PlatformEvents {
+public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   private static final int CPUID_1_ECX_X2APIC = 1 << 21;
 
   private static final int CONSOLE_BUFFER = 64 * 1024;
@@ -63,6 +63,10 @@ public final class RunLoop implements PlatformEvents {
   private final IdleStrategy idle;
 
   private final ExitEvent event = new ExitEvent();
+
+  /** Of its own, as a device may write to memory while another record is under way. */
+  private final ExitEvent dmaEvent = new ExitEvent();
+
   private final Fault fault = new Fault();
   private final LastExits lastExits = new LastExits();
   private final byte[] pendingInput = new byte[CONSOLE_BUFFER];
@@ -129,7 +133,7 @@ public final class RunLoop implements PlatformEvents {
       }
       inject();
       final long deadline = timers.nextDeadline();
-      vcpu.deadline(deadline, deadline - now);
+      vcpu.deadline(deadline, now);
       int reason = vcpu.enter(clock.retiredLimit(retired(), deadline));
       left = hostClock.nanoTime();
       guestTime += left - entered;
@@ -220,7 +224,7 @@ public final class RunLoop implements PlatformEvents {
       return;
     }
     event.clearPayload();
-    header(ExitKind.INJECT);
+    header(event, ExitKind.INJECT);
     event.rip = HostMemory.getLong(state + StateLayout.RIP);
     event.guestTime = 0;
     event.handlerTime = 0;
@@ -235,9 +239,8 @@ public final class RunLoop implements PlatformEvents {
 
   // ---- the record ----
 
-  private void header(final ExitKind kind) {
+  private void header(final ExitEvent e, final ExitKind kind) {
     final long s = state;
-    final ExitEvent e = event;
     e.kind = kind;
     e.retired = HostMemory.getLong(s + StateLayout.RETIRED);
     e.hostTime = left - started;
@@ -264,7 +267,7 @@ public final class RunLoop implements PlatformEvents {
     exits++;
     final ExitEvent e = event;
     e.clearPayload();
-    header(kind);
+    header(e, kind);
     guestTime = 0;
     e.instructionLength = exit.instructionLength;
     System.arraycopy(exit.instruction, 0, e.instruction, 0, exit.instructionLength);
@@ -280,6 +283,35 @@ public final class RunLoop implements PlatformEvents {
       event.handlerTime = hostClock.nanoTime() - left;
       sink.write(event);
     }
+  }
+
+  @Override
+  public void dmaWritten(final long gpa, final byte[] from, final int at, final int length) {
+    if (!sink.wants(ExitKind.DMA)) {
+      exits++;
+      return;
+    }
+    for (int done = 0; done < length; done += ExitEvent.MAX_DATA) {
+      recordDma(gpa + done, from, at + done, Math.min(ExitEvent.MAX_DATA, length - done));
+    }
+  }
+
+  private void recordDma(final long gpa, final byte[] from, final int at, final int length) {
+    exits++;
+    final ExitEvent e = dmaEvent;
+    e.clearPayload();
+    e.vcpu = number;
+    header(e, ExitKind.DMA);
+    e.rip = HostMemory.getLong(state + StateLayout.RIP);
+    e.guestTime = 0;
+    e.handlerTime = 0;
+    e.address = gpa;
+    e.value = length;
+    e.write = true;
+    e.dataLength = length;
+    System.arraycopy(from, at, e.data, 0, length);
+    lastExits.add(e);
+    sink.write(e);
   }
 
   // ---- handlers ----
@@ -351,7 +383,9 @@ public final class RunLoop implements PlatformEvents {
   private void port() {
     begin(ExitKind.PIO);
     clock.deviceExit();
-    if (exit.write) {
+    if (exit.count > 1) {
+      portString();
+    } else if (exit.write) {
       platform.ports().write((int) exit.address, exit.size, (int) exit.value);
     } else {
       exit.value =
@@ -360,6 +394,19 @@ public final class RunLoop implements PlatformEvents {
       event.value = exit.value;
     }
     finish();
+  }
+
+  /** Several elements of INS at once; the device sees them one after another. */
+  private void portString() {
+    final int bytes = exit.count * exit.size;
+    platform.ports().readString((int) exit.address, exit.size, exit.count, exit.data);
+    System.arraycopy(exit.data, 0, event.data, 0, bytes);
+    event.dataLength = bytes;
+    long first = 0;
+    for (int i = 0; i < exit.size; i++) {
+      first |= (exit.data[i] & 0xFFL) << 8 * i;
+    }
+    event.value = first;
   }
 
   private void mmio() {

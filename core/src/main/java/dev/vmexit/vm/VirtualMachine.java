@@ -103,6 +103,26 @@ public final class VirtualMachine implements AutoCloseable {
       final BootEntry entry,
       final Options options,
       final ExitSink sink) {
+    this(backend, memory, entry, options, Peripherals.NONE, sink);
+  }
+
+  /**
+   * Builds a machine with more devices in the state that the loader left.
+   *
+   * @param backend with KVM, the MMU is the processor's and the clock must be the host's
+   * @param memory loaded; stays the caller's, who closes it after the machine
+   * @param peripherals stay the caller's
+   * @param sink takes the records; stays the caller's
+   * @throws dev.vmexit.vcpu.kvm.KvmUnavailableException where this host's KVM cannot be used
+   * @throws dev.vmexit.memory.ErrnoException where KVM refuses
+   */
+  public VirtualMachine(
+      final Backend backend,
+      final GuestMemory memory,
+      final BootEntry entry,
+      final Options options,
+      final Peripherals peripherals,
+      final ExitSink sink) {
     if (backend == Backend.KVM) {
       if (options.clock() != ClockKind.HOST) {
         throw new IllegalArgumentException("clock=" + options.clock() + ", with KVM allowed: HOST");
@@ -131,6 +151,7 @@ public final class VirtualMachine implements AutoCloseable {
             : new VirtualClock(state);
     final TimerQueue timers = new TimerQueue();
     final LateEvents events = new LateEvents();
+    final RecordedDma dma = new RecordedDma(memory);
     platform =
         new PcPlatform(
             clock,
@@ -143,7 +164,9 @@ public final class VirtualMachine implements AutoCloseable {
                 options.console(),
                 options.debugConsole(),
                 options.debugExit()),
-            events);
+            events,
+            peripherals,
+            dma);
     loop =
         new RunLoop(
             0,
@@ -157,6 +180,7 @@ public final class VirtualMachine implements AutoCloseable {
             options.hostClock(),
             new BackoffIdleStrategy(100, 10, 1_000, 200_000));
     events.target = loop;
+    dma.tell(loop);
     apply(entry, state);
     vcpu.stateChanged();
     mmu.setContext(entry.cr0(), entry.cr3(), entry.cr4(), entry.efer());

@@ -148,4 +148,86 @@ final class I8042Test {
     command(0x25);
     assertEquals(0xA5, data());
   }
+
+  @Test
+  void shouldTranslateTheKeyboardsScanCodes() {
+    final Ps2Keyboard keys = new Ps2Keyboard();
+    i8042.plug(keys);
+    command(0x60);
+    data(0x45); // interrupt, translation, both interfaces on
+    data(0xFF);
+    assertEquals(0xFA, data());
+    assertEquals(0xAA, data());
+    assertEquals(0, status() & 1);
+    data(0xF2);
+    assertEquals(0xFA, data());
+    assertEquals(0xAB, data());
+    assertEquals(0x41, data(), "83 is translated as if it were F7");
+    // Press A, press and release cursor up: set 2 goes in, set 1 comes out.
+    for (final int code : new int[] {0x1C, 0xE0, 0x75, 0xE0, 0xF0, 0x75, 0xF0, 0x1C}) {
+      keys.press(code);
+    }
+    final int before = keyboard.rises();
+    i8042.poll();
+    for (final int code : new int[] {0x1E, 0xE0, 0x48, 0xE0, 0xC8, 0x9E}) {
+      assertEquals(1, status() & 0x21);
+      assertTrue(keyboard.level());
+      assertEquals(code, data());
+    }
+    assertEquals(before + 6, keyboard.rises(), "an edge for each byte");
+    assertEquals(0, status() & 1);
+    // As it is, without translation.
+    command(0x60);
+    data(0x05);
+    keys.press(0xF0);
+    keys.press(0x1C);
+    i8042.poll();
+    assertEquals(0xF0, data());
+    assertEquals(0x1C, data());
+  }
+
+  @Test
+  void shouldHoldTheKeyboardBackWhileItIsDisabled() {
+    final Ps2Keyboard keys = new Ps2Keyboard();
+    i8042.plug(keys);
+    command(0xAD);
+    keys.press(0x1C);
+    i8042.poll();
+    assertEquals(0, status() & 1);
+    command(0xAE);
+    assertEquals(1, status() & 1);
+    assertEquals(0x1E, data());
+  }
+
+  @Test
+  void shouldTakeTheKeyboardsCommands() {
+    final Ps2Keyboard keys = new Ps2Keyboard();
+    i8042.plug(keys);
+    command(0x60);
+    data(0x05);
+    for (final int[] step :
+        new int[][] {
+          {0xEE, 0xEE}, {0xED, 0xFA}, {0x07, 0xFA}, {0xF3, 0xFA}, {0x20, 0xFA}, {0x11, 0xFE}
+        }) {
+      data(step[0]);
+      assertEquals(step[1], data());
+    }
+    data(0xFE);
+    assertEquals(0xFE, data(), "once more");
+    data(0xF0);
+    assertEquals(0xFA, data());
+    data(0x00);
+    assertEquals(0xFA, data());
+    assertEquals(2, data(), "the scan code set");
+    data(0xF5);
+    assertEquals(0xFA, data());
+    keys.press(0x1C);
+    i8042.poll();
+    assertEquals(0, status() & 1, "scanning is off");
+    data(0xF4);
+    assertEquals(0xFA, data());
+    keys.press(0x1C);
+    i8042.poll();
+    assertEquals(0x1C, data());
+  }
 }

@@ -1,6 +1,7 @@
 package dev.vmexit.device;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -29,6 +30,32 @@ final class PciConfigTest {
     bus.write(0xCF8, 4, -1);
     assertEquals(0x80FFFFFC, bus.read(0xCF8, 4));
     assertEquals(0, resets);
+  }
+
+  @Test
+  void shouldReachAFunctionByteByByteAndKeepOnlyWhatItLets() {
+    final PciConfig pci = new PciConfig(new ResetControl(() -> resets++));
+    final PciFunction function = new PciFunction(0x7010_8086, 0x0101_8002);
+    function.writable(0x20, 4, 0xFFFF_FFF0);
+    function.set(0x20, 4, 1);
+    pci.plug(1, 1, function);
+    pci.writePort(0xCF8, 4, 0x8000_0900);
+    assertEquals(0x7010_8086, pci.readPort(0xCFC, 4));
+    assertEquals(0x7010, pci.readPort(0xCFE, 2));
+    assertEquals(0x70, pci.readPort(0xCFF, 1));
+    assertEquals(-1, pci.readPort(0xCFE, 4), "beyond the register");
+    pci.writePort(0xCFC, 4, 0);
+    assertEquals(0x7010_8086, pci.readPort(0xCFC, 4), "read-only");
+    pci.writePort(0xCF8, 4, 0x8000_0920);
+    pci.writePort(0xCFC, 4, -1);
+    assertEquals(0xFFFF_FFF1, pci.readPort(0xCFC, 4), "its size is 16");
+    pci.writePort(0xCFD, 1, 0xC0);
+    assertEquals(0xFFFF_C0F1, pci.readPort(0xCFC, 4));
+    pci.writePort(0xCF8, 4, 0x0000_0920);
+    assertEquals(-1, pci.readPort(0xCFC, 4), "not enabled");
+    pci.writePort(0xCF8, 4, 0x8001_0920);
+    assertEquals(-1, pci.readPort(0xCFC, 4), "another bus");
+    assertThrows(IllegalArgumentException.class, () -> pci.plug(1, 1, function));
   }
 
   @Test

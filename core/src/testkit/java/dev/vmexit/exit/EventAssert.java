@@ -53,6 +53,10 @@ public final class EventAssert {
       assertEquals(expected.writeSize[i], actual.writeSize[i], at + "writeSize " + i);
       assertEquals(expected.writeValue[i], actual.writeValue[i], at + "writeValue " + i);
     }
+    assertArrayEquals(
+        Arrays.copyOf(expected.data, expected.dataLength),
+        Arrays.copyOf(actual.data, actual.dataLength),
+        at + "data");
     assertArrayEquals(expected.registers, actual.registers, at + "registers");
   }
 }

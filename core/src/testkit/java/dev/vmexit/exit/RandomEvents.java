@@ -66,6 +66,12 @@ public final class RandomEvents {
       event.writeSize[i] = 1 << random.nextInt(4);
       event.writeValue[i] = word();
     }
+    if ((event.kind == ExitKind.PIO || event.kind == ExitKind.DMA) && random.nextInt(4) == 0) {
+      event.walkCount = 0;
+      event.writeCount = 0;
+      event.dataLength = 1 + random.nextInt(ExitEvent.MAX_DATA);
+      random.nextBytes(event.data);
+    }
   }
 
   private long word() {

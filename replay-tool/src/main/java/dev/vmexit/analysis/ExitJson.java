@@ -83,6 +83,9 @@ public final class ExitJson {
       }
       json.endArray();
     }
+    if (event.dataLength > 0) {
+      json.name("data").value(HexFormat.of().formatHex(event.data, 0, event.dataLength));
+    }
     if (event.writeCount > 0) {
       json.name("writes").array();
       for (int i = 0; i < event.writeCount; i++) {

@@ -40,7 +40,17 @@ final class GuestCatalog {
           debian("debian-12-686-pae", "32-bit kernel with PAE paging", "i386", "686-pae"),
           debian("debian-12-686", "32-bit kernel with two-level paging", "i386", "686"),
           memtest("memtest86", "64-bit", "boot/memtest86+x64.bin"),
-          memtest("memtest86-ia32", "32-bit", "boot/memtest86+ia32.bin"));
+          memtest("memtest86-ia32", "32-bit", "boot/memtest86+ia32.bin"),
+          new Definition(
+              "seabios",
+              "SeaBIOS, for run --bios",
+              "amd64",
+              "seabios",
+              "",
+              "usr/share/seabios/bios-256k.bin",
+              false,
+              "",
+              16L << 20));
 
   private static Definition debian(
       final String name, final String kernel, final String architecture, final String flavour) {
@@ -69,6 +79,12 @@ final class GuestCatalog {
         "console=ttyS0,115200",
         16L << 20);
   }
+
+  /** Firmware, in the list as it is fetched as guests are. */
+  static final String SEABIOS = "seabios";
+
+  /** The second file of {@link #SEABIOS}: the display's BIOS. */
+  static final String SEABIOS_VGA = "vgabios.bin";
 
   private GuestCatalog() {}
 

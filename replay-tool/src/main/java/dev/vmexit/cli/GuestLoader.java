@@ -1,6 +1,7 @@
 package dev.vmexit.cli;
 
 import dev.vmexit.boot.AcpiTables;
+import dev.vmexit.boot.BiosLoader;
 import dev.vmexit.boot.BootEntry;
 import dev.vmexit.boot.BootOptions;
 import dev.vmexit.boot.BuiltInGuest;
@@ -11,6 +12,7 @@ import dev.vmexit.memory.ErrnoException;
 import dev.vmexit.memory.GuestMemory;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.function.UnaryOperator;
 
 /** Makes a guest's memory and puts into it what the user named. */
 final class GuestLoader {
@@ -89,6 +91,14 @@ final class GuestLoader {
                 memory, ImageFile.read("kernel", file, memory.ramBytes()), address, mode));
   }
 
+  Loaded bios(final ImageFile image) {
+    return load(
+        "bios",
+        DEFAULT_MEMORY,
+        memory -> BiosLoader.addRom(memory, image),
+        memory -> BiosLoader.load(memory, image));
+  }
+
   private static String fileName(final Path file) {
     final Path name = file.getFileName();
     return name == null ? "guest" : name.toString();
@@ -110,10 +120,18 @@ final class GuestLoader {
   }
 
   private Loaded load(final String name, final long defaultBytes, final Filler filler) {
+    return load(name, defaultBytes, builder -> builder, filler);
+  }
+
+  private Loaded load(
+      final String name,
+      final long defaultBytes,
+      final UnaryOperator<GuestMemory.Builder> roms,
+      final Filler filler) {
     final long size = bytes.orElse(defaultBytes);
     final GuestMemory memory;
     try {
-      memory = GuestMemory.builder().ramWithHole(size).hugePages(hugePages).build();
+      memory = roms.apply(GuestMemory.builder().ramWithHole(size).hugePages(hugePages)).build();
     } catch (final ErrnoException | IllegalArgumentException e) {
       throw new UserException(
           "--memory " + MemorySize.format(size) + " cannot be had: " + e.getMessage(), e);

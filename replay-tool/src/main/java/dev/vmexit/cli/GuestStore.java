@@ -199,7 +199,14 @@ final class GuestStore {
     return property(definition, "initrd.scripts").equals(GuestInitramfs.fingerprint());
   }
 
+  private static boolean isFirmware(final GuestCatalog.Definition definition) {
+    return definition.name().equals(GuestCatalog.SEABIOS);
+  }
+
   private static List<String> files(final GuestCatalog.Definition definition) {
+    if (isFirmware(definition)) {
+      return List.of(KERNEL, GuestCatalog.SEABIOS_VGA);
+    }
     return definition.userspace() ? List.of(KERNEL, INITRD, BUSYBOX) : List.of(KERNEL);
   }
 
@@ -268,9 +275,14 @@ final class GuestStore {
             : apt.resolve(definition.kernelPackage(), definition.kernelPrefix());
     final GuestApt.Deb kernel = apt.describe(name);
     final String file = definition.kernelFile();
-    final GuestTar.Entry image =
-        apt.extract(apt.download(kernel), file + "*", path -> path.startsWith(file));
+    final Path deb = apt.download(kernel);
+    final GuestTar.Entry image = apt.extract(deb, file + "*", path -> path.startsWith(file));
     Files.write(guest.resolve(KERNEL), image.content());
+    if (isFirmware(definition)) {
+      final String vga = "vgabios-isavga.bin";
+      final GuestTar.Entry second = apt.extract(deb, vga, path -> path.endsWith("/" + vga));
+      Files.write(guest.resolve(GuestCatalog.SEABIOS_VGA), second.content());
+    }
     properties.setProperty("kernel.package", kernel.name());
     properties.setProperty("kernel.version", kernel.version());
     if (!definition.userspace()) {

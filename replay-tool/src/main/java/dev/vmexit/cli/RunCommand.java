@@ -42,6 +42,7 @@ import java.util.concurrent.TimeUnit;
 import org.agrona.concurrent.BackoffIdleStrategy;
 import org.agrona.concurrent.SystemNanoClock;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -62,7 +63,6 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     sortOptions = false)
 final class RunCommand implements Callable<Integer> {
-  private static final int RING_BYTES = 16 << 20;
   private static final DateTimeFormatter STAMP =
       DateTimeFormatter.ofPattern("yyyyMMdd-HHmmss", Locale.ROOT);
 
@@ -106,6 +106,8 @@ final class RunCommand implements Callable<Integer> {
 
   @Option(names = "--huge-pages", description = "Back guest memory with huge pages.")
   private boolean hugePages;
+
+  @Mixin private PlacementOptions placement;
 
   @Option(
       names = "--vcpus",
@@ -172,6 +174,8 @@ final class RunCommand implements Callable<Integer> {
       description = "Kinds to record, such as pio,mmio. Default: all.")
   private String exits;
 
+  @Mixin private RecordingOptions recording;
+
   @Option(
       names = "--console",
       paramLabel = "KIND",
@@ -193,6 +197,8 @@ final class RunCommand implements Callable<Integer> {
       description = "Offer a debug-exit device at port 0xf4: a value v ends with 2v+1.")
   private boolean debugExit;
 
+  @Mixin private MachineOptions hardware;
+
   @Override
   public Integer call() {
     checkOptions();
@@ -202,8 +208,10 @@ final class RunCommand implements Callable<Integer> {
       throw new UserException("--cpu " + cpu + ": " + e.getMessage(), e);
     }
     final Set<ExitKind> kinds = kinds();
+    final RecorderOptions options = recording.options();
     try (GuestLoader.Loaded loaded = load()) {
-      return run(loaded, kinds);
+      placement.lock(loaded.memory());
+      return run(loaded, kinds, options);
     }
   }
 
@@ -211,6 +219,7 @@ final class RunCommand implements Callable<Integer> {
     if (vcpus != 1) {
       throw new UserException("--vcpus " + vcpus + ": this version runs 1 vCPU");
     }
+    placement.check(vcpus);
     if (!"stdio".equals(console) && !"none".equals(console)) {
       throw new UserException("--console " + console + " is not known; give stdio or none");
     }
@@ -218,8 +227,18 @@ final class RunCommand implements Callable<Integer> {
       throw new UserException("give a GUEST or --kernel, not both: " + guest + ", " + kernel);
     }
     checkOptionsOfKernels();
+    hardware.check();
+    if (GuestCatalog.SEABIOS.equals(guest)) {
+      throw new UserException("seabios is no guest but a BIOS; start it by run --bios");
+    }
+    if (hardware.hasBios() && (guest != null || kernel != null)) {
+      throw new UserException("give --bios, a GUEST or --kernel, not two of them");
+    }
     if (record != null && noRecord) {
       throw new UserException("give --record or --no-record, not both");
+    }
+    if (noRecord && recording.isBounded()) {
+      throw new UserException("--roll and --keep go with a recording, not with --no-record");
     }
     if (timeout != null && !(timeout > 0 && timeout < 1e9)) {
       throw new UserException("--timeout " + timeout + " is not a number of seconds above 0");
@@ -242,6 +261,10 @@ final class RunCommand implements Callable<Integer> {
       throw new UserException(
           "--append " + append + ": the built-in guest takes none; give a GUEST or --kernel FILE");
     }
+  }
+
+  private boolean isBuiltIn() {
+    return guest == null && kernel == null && !hardware.hasBios();
   }
 
   private Set<ExitKind> kinds() {
@@ -279,6 +302,9 @@ final class RunCommand implements Callable<Integer> {
       }
       return loader.kernel(kernel, Optional.ofNullable(initrd));
     }
+    if (hardware.hasBios()) {
+      return loader.bios(hardware.biosImage());
+    }
     return guest == null ? loader.builtIn() : loader.named(guest);
   }
 
@@ -303,7 +329,8 @@ final class RunCommand implements Callable<Integer> {
   // ---- the run ----
 
   @SuppressWarnings("try") // the resources are scopes, nobody calls them
-  private int run(final GuestLoader.Loaded loaded, final Set<ExitKind> kinds) {
+  private int run(
+      final GuestLoader.Loaded loaded, final Set<ExitKind> kinds, final RecorderOptions options) {
     final PrintWriter err = spec.commandLine().getErr();
     final BackendChoice choice = BackendChoice.of(backend, reasonForSoft());
     if (!choice.line().isEmpty()) {
@@ -320,11 +347,11 @@ final class RunCommand implements Callable<Integer> {
             : Recorder.start(
                 folder,
                 manifest(loaded, kinds, choice.backend()),
-                RecorderOptions.blocking(RING_BYTES),
+                options,
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
-                why -> machine.ifSet(vm -> vm.commands().stop(RunEnd.RECORDER_FAILED)));
+                new RecordingNews(folder, machine, err));
     final boolean quiet = "none".equals(console);
-    final boolean builtIn = guest == null && kernel == null;
+    final boolean builtIn = isBuiltIn();
     boolean begun = false;
     RunResult result = null;
     final ExitSink sink = recorder == null ? new NullExitSink() : recorder.sink(0);
@@ -334,23 +361,27 @@ final class RunCommand implements Callable<Integer> {
             builtIn ? BuiltInGuest.FAILURE : ConsoleOutput.PANIC,
             exitOn,
             () -> machine.ifSet(vm -> vm.commands().stop(RunEnd.TEXT_SEEN)));
-    try (VirtualMachine vm =
-        new VirtualMachine(
-            choice.backend(),
-            loaded.memory(),
-            loaded.entry(),
-            new VirtualMachine.Options(
-                cpu,
-                mmu,
-                clock,
-                clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
-                output,
-                output,
-                debugExit,
-                SystemNanoClock.INSTANCE),
-            sink)) {
+    try (MachineOptions closing = hardware;
+        VirtualMachine vm =
+            new VirtualMachine(
+                choice.backend(),
+                loaded.memory(),
+                loaded.entry(),
+                new VirtualMachine.Options(
+                    cpu,
+                    mmu,
+                    clock,
+                    clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
+                    output,
+                    output,
+                    debugExit,
+                    SystemNanoClock.INSTANCE),
+                closing.open((cells, columns, rows, cursor) -> {}, err),
+                sink)) {
       if (recorder != null) {
+        placement.pinRecorder(vcpus);
         saveStart(folder, loaded.memory(), vm.vcpu());
+        vm.commands().onStop(recorder::stopping);
       }
       machine.set(vm);
       if (SignalStop.stopping()) {
@@ -398,8 +429,12 @@ final class RunCommand implements Callable<Integer> {
       err.flush();
       return ExitStatus.RECORDING_FAILED;
     }
+    final long dropped = recorder.sink(0).dropped();
+    if (dropped > 0) {
+      err.println("vmexit: " + dropped + " exits were dropped, as the recorder was too slow");
+    }
     final PrintWriter out = spec.commandLine().getOut();
-    if (guest == null && kernel == null) {
+    if (isBuiltIn()) {
       out.println();
       printTable(folder, out);
     }
@@ -464,6 +499,9 @@ final class RunCommand implements Callable<Integer> {
     if (clock == VirtualMachine.ClockKind.VIRTUAL) {
       return Optional.of("--clock virtual");
     }
+    if (spec.commandLine().getParseResult().hasMatchedOption("--cpu")) {
+      return Optional.of("--cpu " + cpu);
+    }
     return spec.commandLine().getParseResult().hasMatchedOption("--mmu")
         ? Optional.of("--mmu " + mmu.name().toLowerCase(Locale.ROOT))
         : Optional.empty();
@@ -494,13 +532,14 @@ final class RunCommand implements Callable<Integer> {
   }
 
   /** Runs the machine on a thread that {@code top -H} shows as vcpu0. */
-  private static RunResult onVcpuThread(final VirtualMachine vm) {
+  private RunResult onVcpuThread(final VirtualMachine vm) {
     final Late<RunResult> result = new Late<>();
     final Late<Throwable> failure = new Late<>();
     final Thread thread =
         new Thread(
             () -> {
               try {
+                placement.pinVcpu(0);
                 result.set(vm.run());
               } catch (final Throwable e) {
                 failure.set(e);
@@ -524,26 +563,6 @@ final class RunCommand implements Callable<Integer> {
       throw new IllegalStateException("vcpu0 died: " + failure.get(), failure.get());
     }
     return result.get();
-  }
-
-  /** A value that another thread sets once. */
-  private static final class Late<T> {
-    private volatile T value;
-
-    void set(final T newValue) {
-      value = newValue;
-    }
-
-    T get() {
-      return value;
-    }
-
-    void ifSet(final java.util.function.Consumer<T> action) {
-      final T now = value;
-      if (now != null) {
-        action.accept(now);
-      }
-    }
   }
 
   /** Ends the run when the time is over. */

@@ -17,9 +17,17 @@ final class TraceNotes {
     closing(reader, out);
   }
 
-  /** Prints a line for records that are missing. */
+  /** Prints a line for records that are missing, and for those that were not to be kept. */
   static void missing(final TraceReader reader, final PrintWriter out) {
     final TraceManifest manifest = reader.manifest();
+    if (reader.notKept() > 0) {
+      out.println(
+          "This trace begins in the middle, at record "
+              + reader.notKept()
+              + ": the last "
+              + manifest.keep()
+              + " were to be kept.");
+    }
     if (reader.gaps() > 0) {
       out.println(
           "Missing from this trace: "

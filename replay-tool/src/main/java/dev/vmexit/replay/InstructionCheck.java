@@ -147,12 +147,33 @@ final class InstructionCheck {
     }
     if (!findings.same("port", event.address, port)
         || !findings.same("size", event.size, size)
-        || !valueFits(event)) {
+        || !valueFits(event)
+        || !elementsFit(event)) {
       return false;
     }
     return insn.mnemonic != Mnemonic.OUT
         || findings.same(
             "value", event.value, low(EffectiveAddress.register(event, Gpr.RAX), size));
+  }
+
+  /** Several elements are those of INS with a repeat prefix, and no more than its count. */
+  private boolean elementsFit(final ExitEvent event) {
+    if (event.dataLength == 0) {
+      return true;
+    }
+    if (insn.mnemonic != Mnemonic.INS
+        || !insn.hasPrefix(Instruction.PREFIX_REP | Instruction.PREFIX_REPNE)
+        || event.dataLength % event.size != 0) {
+      return findings.differ(
+          "elements", event.dataLength + " bytes", "one of " + event.size + " bytes");
+    }
+    final long mask = insn.addressSize == 8 ? -1L : (1L << insn.addressSize * 8) - 1;
+    final long count = EffectiveAddress.register(event, Gpr.RCX) & mask;
+    return Long.compareUnsigned(event.dataLength / event.size, count) <= 0
+        || findings.differ(
+            "elements",
+            Integer.toString(event.dataLength / event.size),
+            "at most " + Long.toUnsignedString(count));
   }
 
   private int port(final ExitEvent event, final int operand) {

@@ -23,6 +23,9 @@ final class ForkedTool implements AutoCloseable {
   /** Standard output up to where the last {@link #await} found its text. */
   private int seen;
 
+  /** The same of standard error. */
+  private int seenError;
+
   private ForkedTool(final Process process) {
     this.process = process;
     out = new Collector(process.getInputStream());
@@ -89,6 +92,15 @@ final class ForkedTool implements AutoCloseable {
     final String before = out.text().substring(seen, at);
     seen = at + text.length();
     return before;
+  }
+
+  /** Waits in the same way for a text on standard error. */
+  void awaitError(final String text) throws InterruptedException {
+    final int at = err.await(text, seenError);
+    if (at < 0) {
+      throw new AssertionError("'" + text + "' never came; standard error:\n" + err.text());
+    }
+    seenError = at + text.length();
   }
 
   /** Waits for the end. */

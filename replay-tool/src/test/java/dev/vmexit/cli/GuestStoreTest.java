@@ -295,7 +295,7 @@ class GuestStoreTest {
 
     assertEquals(
         "unknown guest debian-13, known: debian-12-cloud, debian-12-amd64, debian-12-686-pae,"
-            + " debian-12-686, memtest86, memtest86-ia32; or give --kernel FILE",
+            + " debian-12-686, memtest86, memtest86-ia32, seabios; or give --kernel FILE",
         e.getMessage());
   }
 

@@ -40,6 +40,8 @@ public final class ExitEvents {
     System.arraycopy(from.writeAddress, 0, to.writeAddress, 0, from.writeCount);
     System.arraycopy(from.writeSize, 0, to.writeSize, 0, from.writeCount);
     System.arraycopy(from.writeValue, 0, to.writeValue, 0, from.writeCount);
+    to.dataLength = from.dataLength;
+    System.arraycopy(from.data, 0, to.data, 0, from.dataLength);
     System.arraycopy(from.registers, 0, to.registers, 0, from.registers.length);
   }
 }

@@ -208,6 +208,21 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
   }
 
   @Override
+  public final byte[] portInMany(final int port, final int size, final int count) {
+    if (!answered()) {
+      describe(port, size, false, 0);
+      exit.count = count;
+    }
+    request(VcpuExit.PIO);
+    return exit.data;
+  }
+
+  @Override
+  public final int portInAnswered() {
+    return answered() ? exit.count : 0;
+  }
+
+  @Override
   public final void portOut(final int port, final int size, final int value) {
     if (!answered()) {
       describe(port, size, true, size == 4 ? value & 0xFFFF_FFFFL : value & (1 << size * 8) - 1);
@@ -220,6 +235,7 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
     exit.size = size;
     exit.write = write;
     exit.value = value;
+    exit.count = 1;
     exit.errorCode = 0;
     exit.refused = false;
   }

@@ -388,6 +388,18 @@ public abstract class SoftCpu {
    */
   public abstract int portIn(int port, int size);
 
+  /**
+   * Reads a port several times.
+   *
+   * @param count above 1, at most 512 bytes together; the same whenever the instruction is executed
+   *     again before it is done
+   * @return the elements, one after another: the vCPU's own array, good until the next exit of PIO
+   */
+  public abstract byte[] portInMany(int port, int size, int count);
+
+  /** Elements of the answer that waits for {@link #portIn} or {@link #portInMany}; 0: none. */
+  public abstract int portInAnswered();
+
   /** Writes a port: exits the first time, falls through when executed again. */
   public abstract void portOut(int port, int size, int value);
 

@@ -219,7 +219,9 @@ final class KvmVcpuTest {
   @ValueSource(booleans = {false, true})
   void shouldAnswerEveryKickWhenTheGuestNeverStops(final boolean withExits) throws Exception {
     final int rounds = 2_000;
+    final AtomicInteger kicked = new AtomicInteger();
     final AtomicInteger answered = new AtomicInteger();
+    final AtomicInteger late = new AtomicInteger();
     final List<Throwable> troubles = new ArrayList<>();
     final Consumer<Assembler> code =
         a -> {
@@ -237,8 +239,12 @@ final class KvmVcpuTest {
               () -> {
                 try {
                   while (answered.get() < rounds) {
+                    final int asked = kicked.get();
                     if (guest.vcpu.enter(Long.MAX_VALUE) == VcpuExit.KICK) {
                       answered.incrementAndGet();
+                    } else if (asked > answered.get()) {
+                      // Kicked before this entry, and yet it was something else.
+                      late.incrementAndGet();
                     }
                   }
                 } catch (final Throwable e) {
@@ -249,6 +255,7 @@ final class KvmVcpuTest {
       thread.start();
       for (int i = 0; i < rounds && thread.isAlive(); i++) {
         guest.vcpu.kick();
+        kicked.set(i + 1);
         while (answered.get() <= i && thread.isAlive()) {
           Thread.onSpinWait();
         }
@@ -256,6 +263,7 @@ final class KvmVcpuTest {
       thread.join();
       assertEquals(List.of(), troubles);
       assertEquals(rounds, answered.get());
+      assertEquals(0, late.get(), "an entry after the kick is the kick's");
     }
   }
 
@@ -264,7 +272,7 @@ final class KvmVcpuTest {
     try (BareKvm guest = new BareKvm(BootEntry.Mode.LONG64, a -> a.jmp(a.here()))) {
       for (int i = 1; i <= 20; i++) {
         final long before = System.nanoTime();
-        guest.vcpu.deadline(i, 1_000_000);
+        guest.vcpu.deadline(i * 1_000_000L, (i - 1) * 1_000_000L);
         assertEquals(VcpuExit.LIMIT, guest.vcpu.enter(Long.MAX_VALUE));
         assertTrue(System.nanoTime() - before >= 900_000);
       }
@@ -272,11 +280,32 @@ final class KvmVcpuTest {
   }
 
   @Test
-  void shouldKeepNoDescriptorWhenAThousandVmsComeAndGo() throws IOException {
+  void shouldKeepNoDescriptorAndNoMappingWhenAThousandVmsComeAndGo() throws IOException {
     create(10);
-    final long before = descriptors();
+    final long descriptors = descriptors();
+    final long pages = sharedPages();
+    final long size = addressSpace();
     create(1_000);
-    assertEquals(before, descriptors());
+    assertEquals(descriptors, descriptors());
+    assertEquals(pages, sharedPages());
+    // A quarter of what the guest memories were.
+    assertTrue(addressSpace() - size < 1_000 * BareKvm.MEMORY / 4, "guest memory stays mapped");
+    try (BareKvm guest = new BareKvm(BootEntry.Mode.LONG64, a -> a.hlt())) {
+      assertEquals(pages + 1, sharedPages(), "the page of a vCPU is seen");
+      assertEquals(VcpuExit.HLT, enter(guest));
+    }
+  }
+
+  /** Mappings that this process shares with KVM. */
+  private static long sharedPages() throws IOException {
+    try (Stream<String> maps = Files.lines(Path.of("/proc/self/maps"))) {
+      return maps.filter(line -> line.contains("kvm-vcpu")).count();
+    }
+  }
+
+  private static long addressSpace() throws IOException {
+    // Its first number: pages of 4 KiB.
+    return Long.parseLong(Files.readString(Path.of("/proc/self/statm")).split(" ", 2)[0]) << 12;
   }
 
   private static void create(final int count) {

@@ -46,7 +46,11 @@ final class BareMachine implements AutoCloseable {
     NESTED
   }
 
-  /** An exit as it was when the guest was left; reads show what they were answered. */
+  /**
+   * An exit as it was when the guest was left; reads show what they were answered.
+   *
+   * @param outcome of a page fault; of PIO the number of elements
+   */
   record Exit(
       int reason,
       long rip,
@@ -236,7 +240,10 @@ final class BareMachine implements AutoCloseable {
         if (!e.write) {
           e.value = answer(e.address, e.size);
         }
-        keep(reason, 0);
+        if (reason == VcpuExit.PIO && e.count > 1) {
+          answerMany(e);
+        }
+        keep(reason, reason == VcpuExit.PIO ? e.count : 0);
       }
       case VcpuExit.INVLPG -> {
         keep(reason, 0);
@@ -252,7 +259,16 @@ final class BareMachine implements AutoCloseable {
     return -1;
   }
 
-  /** What ports and the device answer. */
+  private static void answerMany(final VcpuExit e) {
+    for (int i = 0; i < e.count; i++) {
+      final long element = answer(e.address + i, e.size);
+      for (int b = 0; b < e.size; b++) {
+        e.data[i * e.size + b] = (byte) (element >>> 8 * b);
+      }
+    }
+  }
+
+  /** What ports and the device answer; the elements of a string, those of the ports after it. */
   static long answer(final long address, final int size) {
     final long all = (address + 1) * 0x9E37_79B9_7F4A_7C15L;
     return size == 8 ? all : all & (1L << size * 8) - 1;

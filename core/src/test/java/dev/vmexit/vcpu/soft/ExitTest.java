@@ -104,7 +104,7 @@ final class ExitTest {
 
   @ParameterizedTest
   @EnumSource(MmuKind.class)
-  void shouldExitOncePerIterationWhenStringsMeetPorts(final MmuKind mmu) {
+  void shouldExitWhenStringsMeetPorts(final MmuKind mmu) {
     try (BareGuest g = BareGuest.long64(mmu)) {
       for (int i = 0; i < 4; i++) {
         g.machine.memory.write16(DATA + 2 * i, 0x1110 * (i + 1));
@@ -130,14 +130,73 @@ final class ExitTest {
               write(0x1F0, 2, 0x3330),
               write(0x1F0, 2, 0x4440),
               read(0x1F0, 4),
-              read(0x1F0, 4),
               read(0x1F0, 4)),
           accesses(g, VcpuExit.PIO));
+      assertEquals(
+          List.of(1, 1, 1, 1, 1, 2),
+          g.machine.exits(VcpuExit.PIO).stream().map(Exit::outcome).toList(),
+          "elements in an exit");
       assertEquals(0, g.machine.reg(Register.RCX));
       assertEquals(DATA + 8, g.machine.reg(Register.RSI));
       assertEquals(DATA + 0x10C, g.machine.reg(Register.RDI));
-      assertEquals((int) answer(0x1F0, 4), g.machine.memory.read32(DATA + 0x108));
+      assertEquals((int) answer(0x1F0, 4), g.machine.memory.read32(DATA + 0x100));
+      assertEquals((int) answer(0x1F0, 4), g.machine.memory.read32(DATA + 0x104));
+      assertEquals((int) answer(0x1F1, 4), g.machine.memory.read32(DATA + 0x108));
       assertEquals(8, g.machine.retired(), "a repeated string is one instruction");
+    }
+  }
+
+  /** A page that nobody has touched takes one element by itself; an exit has 512 bytes at most. */
+  @ParameterizedTest
+  @EnumSource(MmuKind.class)
+  void shouldReadStringsOverPagesInOrder(final MmuKind mmu) {
+    try (BareGuest g = BareGuest.long64(mmu)) {
+      final long first = DATA + 0x1000 - 0x100;
+      g.code(
+          a -> {
+            a.mov(Register.EDX, 0x1F0);
+            a.mov(Register.EDI, first);
+            a.mov(Register.ECX, 600);
+            a.rep();
+            a.ins(2);
+            a.hlt();
+          });
+      g.runToEnd();
+      final List<Integer> counts =
+          g.machine.exits(VcpuExit.PIO).stream().map(Exit::outcome).toList();
+      assertEquals(List.of(1, 127, 1, 256, 215), counts);
+      long at = first;
+      for (final int count : counts) {
+        for (int i = 0; i < count; i++) {
+          assertEquals(
+              (int) answer(0x1F0 + i, 2), g.machine.memory.read16(at), Long.toHexString(at));
+          at += 2;
+        }
+      }
+      assertEquals(first + 1200, g.machine.reg(Register.RDI));
+      assertEquals(0, g.machine.reg(Register.RCX));
+      assertEquals(5, g.machine.retired());
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(MmuKind.class)
+  void shouldReadStringsDownwardsSingly(final MmuKind mmu) {
+    try (BareGuest g = BareGuest.long64(mmu)) {
+      g.code(
+          a -> {
+            a.std();
+            a.mov(Register.EDX, 0x1F0);
+            a.mov(Register.EDI, DATA + 8);
+            a.mov(Register.ECX, 3);
+            a.rep();
+            a.ins(2);
+            a.hlt();
+          });
+      g.runToEnd();
+      assertEquals(
+          List.of(1, 1, 1), g.machine.exits(VcpuExit.PIO).stream().map(Exit::outcome).toList());
+      assertEquals(DATA + 2, g.machine.reg(Register.RDI));
     }
   }
 

@@ -356,6 +356,23 @@ public final class FlatCpu extends SoftCpu implements AutoCloseable {
   }
 
   @Override
+  public byte[] portInMany(final int port, final int size, final int count) {
+    final byte[] elements = new byte[size * count];
+    for (int i = 0; i < count; i++) {
+      final int value = portIn(port, size);
+      for (int b = 0; b < size; b++) {
+        elements[i * size + b] = (byte) (value >>> 8 * b);
+      }
+    }
+    return elements;
+  }
+
+  @Override
+  public int portInAnswered() {
+    return 0;
+  }
+
+  @Override
   public int portIn(final int port, final int bytes) {
     return portValue++;
   }

@@ -279,6 +279,16 @@ final class FpuTestCpu extends SoftCpu implements AutoCloseable {
   }
 
   @Override
+  public byte[] portInMany(final int port, final int size, final int count) {
+    throw notUsed();
+  }
+
+  @Override
+  public int portInAnswered() {
+    throw notUsed();
+  }
+
+  @Override
   public int portIn(final int port, final int bytes) {
     throw notUsed();
   }

@@ -1,6 +1,7 @@
 package dev.vmexit.vcpu.soft.integer;
 
 import dev.vmexit.memory.HostMemory;
+import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.vcpu.soft.Op;
 import dev.vmexit.vcpu.soft.SoftCpu;
 import dev.vmexit.x86.decode.Instruction;
@@ -238,9 +239,33 @@ final class StringOps {
       advance(cpu, RDI, 1);
     }
 
+    /**
+     * Several elements in one exit. Executed again with the answer, it must ask for as many as
+     * before: their number depends on registers and segments alone, not on what is mapped.
+     */
     @Override
     long chunk(final SoftCpu cpu, final long count) {
-      return 0;
+      final int port = cpu.reg16(RDX);
+      cpu.checkPort(port, size);
+      final long to = destination(cpu, true);
+      final int elements =
+          (int) Math.min(destinationRoom(cpu, to, count), VcpuExit.MAX_DATA / size);
+      // A page that does not take stores at once gets its element singly; and what was asked for
+      // singly is taken so.
+      final int answered = cpu.portInAnswered();
+      if (elements <= 1 || (answered == 0 ? cpu.hostWrite(to, size) == 0 : answered == 1)) {
+        return 0;
+      }
+      final byte[] data = cpu.portInMany(port, size, elements);
+      for (int i = 0; i < elements; i++) {
+        long value = 0;
+        for (int b = 0; b < size; b++) {
+          value |= (data[i * size + b] & 0xFFL) << 8 * b;
+        }
+        cpu.store(to + (long) i * size, size, value);
+      }
+      advance(cpu, RDI, elements);
+      return elements;
     }
   }
 

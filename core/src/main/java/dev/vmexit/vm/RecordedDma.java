@@ -1,0 +1,43 @@
+package dev.vmexit.vm;
+
+import dev.vmexit.device.GuestDma;
+import dev.vmexit.memory.GuestMemory;
+
+/** Guest memory for bus masters, each write of which is told to the run loop. */
+final class RecordedDma implements GuestDma {
+  /** Hears of each write, after it, on the vCPU's thread. */
+  interface Listener {
+    void dmaWritten(long gpa, byte[] from, int at, int length);
+  }
+
+  private final GuestMemory memory;
+  private Listener listener;
+
+  RecordedDma(final GuestMemory memory) {
+    this.memory = memory;
+  }
+
+  /** Names the listener, which is built after the devices. */
+  void tell(final Listener who) {
+    listener = who;
+  }
+
+  @Override
+  public boolean read(final long gpa, final byte[] to, final int at, final int length) {
+    if (!memory.isBacked(gpa, length)) {
+      return false;
+    }
+    memory.read(gpa, to, at, length);
+    return true;
+  }
+
+  @Override
+  public boolean write(final long gpa, final byte[] from, final int at, final int length) {
+    if (!memory.isRam(gpa, length)) {
+      return false;
+    }
+    memory.write(gpa, from, at, length);
+    listener.dmaWritten(gpa, from, at, length);
+    return true;
+  }
+}
