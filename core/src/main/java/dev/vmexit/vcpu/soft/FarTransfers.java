@@ -207,9 +207,19 @@ final class FarTransfers {
   }
 
   static void interruptReturn(final SoftVcpu cpu, final int operandSize) {
+    try {
+      returnFromInterrupt(cpu, operandSize);
+    } catch (final GuestFault fault) {
+      // NMIs are unblocked before it faults (SDM Vol. 3C, 28.2.3).
+      cpu.unblockNmi();
+      throw fault;
+    }
+    cpu.unblockNmi();
+  }
+
+  private static void returnFromInterrupt(final SoftVcpu cpu, final int operandSize) {
     if (!cpu.isProtected()) {
       returnReal(cpu, operandSize);
-      cpu.unblockNmi();
       return;
     }
     if (cpu.isVm86()) {
@@ -217,7 +227,6 @@ final class FarTransfers {
         throw cpu.raise(Vector.GP, 0);
       }
       returnReal(cpu, operandSize);
-      cpu.unblockNmi();
       return;
     }
     if ((cpu.systemFlags() & Flags.NT) != 0) {
@@ -225,7 +234,6 @@ final class FarTransfers {
         throw cpu.raise(Vector.GP, 0);
       }
       cpu.tasks().returnToLink();
-      cpu.unblockNmi();
       return;
     }
     final long target = cpu.load(cpu.stackAddress(0, operandSize, false), operandSize);
@@ -236,7 +244,6 @@ final class FarTransfers {
     if ((image & Flags.VM) != 0 && cpu.cpl() == 0 && !cpu.isLong() && operandSize == 4) {
       returnToVm86(cpu, target, selector, image);
       cpu.resume(image);
-      cpu.unblockNmi();
       return;
     }
     final long raw = checkedReturn(cpu, selector);
@@ -279,7 +286,6 @@ final class FarTransfers {
     cpu.setRflags(
         mergeFlags(oldFlags, image, operandSize, oldCpl, oldIopl) & ~virtual | image & virtual);
     cpu.resume(operandSize == 2 ? 0 : image);
-    cpu.unblockNmi();
   }
 
   /** Flags that POPF and IRET may change at a privilege level (SDM Vol. 2B, POPF). */
