@@ -388,6 +388,13 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
         event.value = exit.value;
         finish();
       }
+      case VcpuExit.RANDOM -> {
+        begin(ExitKind.TSC);
+        clock.deviceExit();
+        exit.value = clock.random();
+        event.value = exit.value;
+        finish();
+      }
       case VcpuExit.IRQ_WINDOW -> {
         begin(ExitKind.IRQ_WINDOW);
         windowRequested = false;
