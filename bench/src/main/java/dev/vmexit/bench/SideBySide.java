@@ -140,6 +140,8 @@ public final class SideBySide {
     final List<String> command = new ArrayList<>();
     command.add(root.resolve("vmexit").toString());
     command.add("run");
+    // The figures are those of the software vCPU, on every host.
+    command.addAll(List.of("--backend", "soft"));
     command.add(guest.getFileName().toString());
     command.addAll(Arrays.asList(options));
     return command;
@@ -208,7 +210,7 @@ public final class SideBySide {
     return sorted.length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
   }
 
-  private static void delete(final Path folder) throws IOException {
+  static void delete(final Path folder) throws IOException {
     try (Stream<Path> paths = Files.walk(folder)) {
       for (final Path path : paths.sorted(Comparator.reverseOrder()).toList()) {
         Files.delete(path);

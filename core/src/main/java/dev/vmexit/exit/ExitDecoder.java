@@ -2,9 +2,11 @@ package dev.vmexit.exit;
 
 import dev.vmexit.exit.sbe.ExitRecordDecoder;
 import dev.vmexit.memory.HostMemory;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteOrder;
 import java.util.Arrays;
 import org.agrona.DirectBuffer;
-import org.agrona.concurrent.UnsafeBuffer;
 
 /**
  * Turns records back into events. It follows one ring: feed it each of its records in order, from a
@@ -19,9 +21,37 @@ public final class ExitDecoder {
           + ExitRecordDecoder.changesHeaderLength()
           + ExitRecordDecoder.instructionHeaderLength();
 
-  private final ExitRecordDecoder record = new ExitRecordDecoder();
-  private final UnsafeBuffer buffer = new UnsafeBuffer(0, 0);
-  private final long[] words = new long[ExitColumns.MAX_WORDS];
+  private static final int CHANGES =
+      ExitRecordDecoder.BLOCK_LENGTH + ExitRecordDecoder.changesHeaderLength();
+
+  /** Bytes behind a record that are read too, and ignored. */
+  public static final int SLACK = 16;
+
+  private static final VarHandle BYTES =
+      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
+
+  /** Columns whose word is an XOR with the last. */
+  private static final int XOR_COLUMNS = (1 << ExitColumns.RETIRED) - 1;
+
+  /** The bytes of a word by its length; lengths above 8 do not get here. */
+  private static final long[] MASK = new long[16];
+
+  static {
+    for (int size = 1; size <= Long.BYTES; size++) {
+      MASK[size] = -1L >>> (Long.BYTES - size) * 8;
+    }
+  }
+
+  /** Bit 3 of each length of four bits: with another bit it is more than 8. */
+  private static final long EIGHTS = 0x8888_8888_8888_8888L;
+
+  private static final long PAIRS = 0x0F0F_0F0F_0F0F_0F0FL;
+  private static final long ONES = 0x0101_0101_0101_0101L;
+
+  /** Words whose lengths of four bits are in one long. */
+  private static final int GROUP = 16;
+
+  private final long[] words = new long[ExitColumns.MAX_WORDS + 3];
   private final long[] last = new long[ExitColumns.KEPT];
   private final long[] lastAddress = new long[ExitColumns.KINDS];
   private final long[] lastValue = new long[ExitColumns.KINDS];
@@ -59,58 +89,61 @@ public final class ExitDecoder {
   /**
    * Decodes the record at a raw address.
    *
-   * @param address start of {@code length} bytes, behind which eight more can be read
+   * @param address start of {@code length} bytes, behind which {@link #SLACK} more can be read
    * @throws IllegalStateException if it is damaged, or needs one before it that was not fed
    */
   public void decode(final long address, final int length, final ExitEvent event) {
     if (length < MIN_LENGTH) {
       throw damaged("record length", length);
     }
-    buffer.wrap(address, length);
-    record.wrap(buffer, 0, ExitRecordDecoder.BLOCK_LENGTH, ExitRecordDecoder.SCHEMA_VERSION);
-    final int kind = record.kind();
+    final int kind = HostMemory.getByte(address + ExitRecordDecoder.kindEncodingOffset());
     if (kind > ExitKind.GAP.ordinal()) {
       throw damaged("kind", kind);
     }
-    final int state = record.state();
+    final int state = HostMemory.getByte(address + ExitRecordDecoder.stateEncodingOffset());
     if ((state & ExitColumns.STATE_FULL) != 0) {
       forget();
       ready = true;
     } else if (!ready) {
       throw new IllegalStateException("record is relative to one that is missing");
     }
-    final int walkCount = record.counts() & 0xF;
-    final int writeCount = record.counts() >>> 4;
+    final int counts = HostMemory.getByte(address + ExitRecordDecoder.countsEncodingOffset());
+    final int walkCount = counts & 0xF;
+    final int writeCount = counts >>> 4;
     if (walkCount > ExitEvent.MAX_WALK || writeCount > ExitEvent.MAX_WRITES) {
-      throw damaged("counts", record.counts());
+      throw damaged("counts", counts);
     }
-    final int changed = (int) record.changed();
+    final int changed = HostMemory.getInt(address + ExitRecordDecoder.changedEncodingOffset());
     final int count =
         Integer.bitCount(changed)
             + 2 * walkCount
             + 3 * writeCount
             + (kind == ExitKind.CPUID.ordinal() ? 2 : 0);
-    final int changes = record.changesLength();
+    final int changes = HostMemory.getShort(address + ExitRecordDecoder.BLOCK_LENGTH);
     final int instructionAt = MIN_LENGTH - 1 + changes;
     if (changed < 0 || instructionAt >= length) {
       throw damaged("changes length", changes);
     }
-    unpack(address + ExitRecordDecoder.BLOCK_LENGTH + 2, changes, count);
+    unpack(address + CHANGES, changes, count);
 
     event.kind = ExitKind.of(kind);
-    event.vcpu = record.vcpu();
-    event.mode = record.mode();
+    event.vcpu = HostMemory.getByte(address + ExitRecordDecoder.vcpuEncodingOffset());
+    event.mode = HostMemory.getByte(address + ExitRecordDecoder.modeEncodingOffset());
     event.interruptState = state & ExitColumns.STATE_INTERRUPT;
     event.write = (state & ExitColumns.STATE_WRITE) != 0;
-    event.size = record.size();
-    event.detail = record.detail();
+    event.size = HostMemory.getByte(address + ExitRecordDecoder.sizeEncodingOffset());
+    event.detail = HostMemory.getByte(address + ExitRecordDecoder.detailEncodingOffset());
     event.walkCount = walkCount;
     event.writeCount = writeCount;
-    final int n = columns(event, kind, changed, record.sequence());
-    payload(event, n);
+    final long sequence =
+        HostMemory.getUnsignedInt(address + ExitRecordDecoder.sequenceEncodingOffset());
+    final int n = columns(event, kind, changed, sequence);
+    if (n < count) {
+      payload(event, n);
+    }
 
     final int instructionLength = HostMemory.getByte(address + instructionAt);
-    if (instructionLength > event.instruction.length
+    if (instructionLength > ExitEvent.MAX_INSTRUCTION
         || instructionAt + 1 + instructionLength > length) {
       throw damaged("instruction length", instructionLength);
     }
@@ -122,9 +155,10 @@ public final class ExitDecoder {
       throw damaged("instruction length", instructionLength);
     }
     event.instructionLength = instructionLength;
-    for (int i = 0; i < instructionLength; i++) {
-      event.instruction[i] = (byte) HostMemory.getByte(address + instructionAt + 1 + i);
-    }
+    // Two loads that overlap and end in the slack: what is behind the instruction does not matter.
+    final long instruction = address + instructionAt + 1;
+    BYTES.set(event.instruction, 0, HostMemory.getLong(instruction));
+    BYTES.set(event.instruction, 7, HostMemory.getLong(instruction + 7));
   }
 
   private static void data(final ExitEvent event, final long at, final int left) {
@@ -143,19 +177,42 @@ public final class ExitDecoder {
     Arrays.fill(lastWalk, 0);
   }
 
+  /**
+   * Takes the words apart, 16 at a time. The lengths of all of these are checked before the first
+   * of them is read: then no word can lie outside of {@code length}, whatever the record says.
+   */
   private void unpack(final long address, final int length, final int count) {
-    final int lengthBytes = (count + 1) >>> 1;
-    final long lengths = address + length - lengthBytes;
+    final long lengths = address + length - ((count + 1) >>> 1);
+    if (lengths < address) {
+      throw damaged("changes length", length);
+    }
+    final long[] to = words;
     long from = address;
-    for (int i = 0; i < count; i++) {
-      final int bytes = HostMemory.getByte(lengths + (i >>> 1)) >>> ((i & 1) << 2) & 0xF;
-      if (bytes > 8 || from + bytes > lengths) {
-        throw damaged("word length", bytes);
+    for (int first = 0; first < count; first += GROUP) {
+      long sizes = HostMemory.getLong(lengths + (first >>> 1));
+      if (count - first < GROUP) {
+        sizes &= (1L << (count - first << 2)) - 1;
       }
-      // One load, of which the bytes beyond the word are cut off; none where there is no word, for
-      // a shift by 64 is none.
-      words[i] = bytes == 0 ? 0 : HostMemory.getLong(from) & -1L >>> (8 - bytes) * 8;
-      from += bytes;
+      final boolean tooLong = (sizes & (sizes << 1 | sizes << 2 | sizes << 3) & EIGHTS) != 0;
+      // Sums of pairs, then all of them in the highest byte: at most 128.
+      final long sum = ((sizes & PAIRS) + (sizes >>> 4 & PAIRS)) * ONES >>> 56;
+      if (tooLong || sum > lengths - from) {
+        throw damaged("word lengths", sizes);
+      }
+      // Four at a time, the last of which may be none: a wrong guess of the branch predictor at
+      // each record's end costs as much as they do.
+      final int end = Math.min(count, first + GROUP);
+      for (int i = first; i < end; i += 4) {
+        to[i] = HostMemory.getLong(from) & MASK[(int) sizes & 0xF];
+        from += sizes & 0xF;
+        to[i + 1] = HostMemory.getLong(from) & MASK[(int) (sizes >>> 4) & 0xF];
+        from += sizes >>> 4 & 0xF;
+        to[i + 2] = HostMemory.getLong(from) & MASK[(int) (sizes >>> 8) & 0xF];
+        from += sizes >>> 8 & 0xF;
+        to[i + 3] = HostMemory.getLong(from) & MASK[(int) (sizes >>> 12) & 0xF];
+        from += sizes >>> 12 & 0xF;
+        sizes >>>= 16;
+      }
     }
     if (from != lengths) {
       throw damaged("changes length", length);
@@ -165,27 +222,28 @@ public final class ExitDecoder {
   private int columns(
       final ExitEvent event, final int kind, final int changed, final long sequence) {
     final long[] kept = last;
+    final long[] from = words;
     int n = 0;
-    int bits = changed;
-    long guestTime = 0;
-    long handlerTime = 0;
-    long errorCode = 0;
-    long sequenceHigh = 0;
-    while (bits != 0) {
-      final int column = Integer.numberOfTrailingZeros(bits);
-      bits &= bits - 1;
-      final long word = words[n++];
-      switch (column) {
-        case ExitColumns.RETIRED, ExitColumns.HOST_TIME -> kept[column] += word;
-        case ExitColumns.GUEST_TIME -> guestTime = word;
-        case ExitColumns.HANDLER_TIME -> handlerTime = word;
-        case ExitColumns.ADDRESS -> lastAddress[kind] ^= word;
-        case ExitColumns.VALUE -> lastValue[kind] ^= word;
-        case ExitColumns.ERROR_CODE -> errorCode = word;
-        case ExitColumns.SEQUENCE_HIGH -> sequenceHigh = word;
-        default -> kept[column] ^= word;
-      }
+    for (int bits = changed & XOR_COLUMNS; bits != 0; bits &= bits - 1) {
+      kept[Integer.numberOfTrailingZeros(bits)] ^= from[n++];
     }
+    if ((changed & 1 << ExitColumns.RETIRED) != 0) {
+      kept[ExitColumns.RETIRED] += from[n++];
+    }
+    if ((changed & 1 << ExitColumns.HOST_TIME) != 0) {
+      kept[ExitColumns.HOST_TIME] += from[n++];
+    }
+    event.guestTime = (changed & 1 << ExitColumns.GUEST_TIME) != 0 ? from[n++] : 0;
+    event.handlerTime = (changed & 1 << ExitColumns.HANDLER_TIME) != 0 ? from[n++] : 0;
+    if ((changed & 1 << ExitColumns.ADDRESS) != 0) {
+      lastAddress[kind] ^= from[n++];
+    }
+    if ((changed & 1 << ExitColumns.VALUE) != 0) {
+      lastValue[kind] ^= from[n++];
+    }
+    event.errorCode = (changed & 1 << ExitColumns.ERROR_CODE) != 0 ? (int) from[n++] : 0;
+    event.sequence =
+        (changed & 1 << ExitColumns.SEQUENCE_HIGH) != 0 ? sequence | from[n++] << 32 : sequence;
     System.arraycopy(kept, 0, event.registers, 0, event.registers.length);
     event.rip = kept[ExitColumns.RIP];
     event.rflags = kept[ExitColumns.RFLAGS];
@@ -196,12 +254,8 @@ public final class ExitDecoder {
     event.efer = kept[ExitColumns.EFER];
     event.retired = kept[ExitColumns.RETIRED];
     event.hostTime = kept[ExitColumns.HOST_TIME];
-    event.guestTime = guestTime;
-    event.handlerTime = handlerTime;
     event.address = lastAddress[kind];
     event.value = lastValue[kind];
-    event.errorCode = (int) errorCode;
-    event.sequence = sequence | sequenceHigh << 32;
     return n;
   }
 

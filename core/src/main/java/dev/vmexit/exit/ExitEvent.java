@@ -22,7 +22,7 @@ package dev.vmexit.exit;
  * <tr><td>CPUID</td><td>leaf</td><td>subleaf</td><td>0</td><td>false</td><td>0</td></tr>
  * <tr><td>HLT</td><td>0</td><td>0</td><td>0</td><td>false</td><td>RFLAGS.IF</td></tr>
  * <tr><td>INVLPG</td><td>gva</td><td>0</td><td>0</td><td>false</td><td>0</td></tr>
- * <tr><td>TSC</td><td>0: RDTSC, 1: RDTSCP</td><td>counter</td><td>8</td><td>false</td><td>0</td></tr>
+ * <tr><td>TSC</td><td>0: RDTSC, 1: RDTSCP, 2: RDRAND, 3: RDSEED</td><td>counter, random number</td><td>8</td><td>false</td><td>0</td></tr>
  * <tr><td>INJECT</td><td>vector</td><td>request-to-injection time, ns, or -1</td><td>0</td>
  * <td>has error code</td><td>INJECT_*</td></tr>
  * <tr><td>DMA</td><td>gpa</td><td>length</td><td>0</td><td>true</td><td>0; bytes in data</td></tr>
@@ -48,6 +48,12 @@ public final class ExitEvent {
 
   /** A write to a read-only slot: becomes MMIO. */
   public static final int PF_READ_ONLY = 5;
+
+  // address of TSC.
+  public static final int TSC_RDTSC = 0;
+  public static final int TSC_RDTSCP = 1;
+  public static final int TSC_RDRAND = 2;
+  public static final int TSC_RDSEED = 3;
 
   // detail of INJECT.
   public static final int INJECT_INTERRUPT = 0;
@@ -80,6 +86,9 @@ public final class ExitEvent {
   /** They were recorded; the trace is damaged where they stood. */
   public static final int GAP_DAMAGED = 2;
 
+  /** They were recorded, and taken away: only the end of the run was to be kept. */
+  public static final int GAP_NOT_KEPT = 3;
+
   // bits of mode.
   /** Code size in bytes: 2, 4 or 8. */
   public static final int MODE_CODE_SIZE = 0xF;
@@ -109,6 +118,9 @@ public final class ExitEvent {
 
   /** Table writes that one emulated instruction can make (two per page-crossing store and RMW). */
   public static final int MAX_WRITES = 8;
+
+  /** Bytes of the longest instruction (SDM volume 2, 2.3.11). */
+  public static final int MAX_INSTRUCTION = 15;
 
   /** Bytes that one record can carry: a disk's sector. */
   public static final int MAX_DATA = 512;
@@ -146,7 +158,7 @@ public final class ExitEvent {
   /** Bytes at rip, 0 where none were fetched. */
   public int instructionLength;
 
-  public final byte[] instruction = new byte[15];
+  public final byte[] instruction = new byte[MAX_INSTRUCTION];
 
   public long address;
   public long value;

@@ -6,6 +6,7 @@ import dev.vmexit.exit.sbe.MessageHeaderEncoder;
 import dev.vmexit.exit.sbe.RingHeaderDecoder;
 import dev.vmexit.exit.sbe.RingHeaderEncoder;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.MappedByteBuffer;
 import java.nio.channels.FileChannel;
@@ -24,6 +25,7 @@ import org.agrona.concurrent.ringbuffer.RingBufferDescriptor;
  *
  * <pre>
  *   0      messageHeader, RingHeader
+ *   2048   how many numbers the writer has given: 48 bits, and 16 of their hash
  *   4096   Agrona one-to-one ring: data (capacity), then its trailer
  * </pre>
  *
@@ -38,11 +40,23 @@ public final class ExitRing implements AutoCloseable {
 
   private static final int DATA_OFFSET = 4096;
 
+  /** Far from what is read at the opening, in a cache line that is the writer's alone. */
+  private static final int COUNT_OFFSET = 2048;
+
+  private static final long COUNT_HASH = 0x9E37_79B9_7F4A_7C15L;
+
+  /**
+   * Bytes that the reader holds back until the run is being stopped. A vCPU that waits in a full
+   * ring, for a disk that is full, has then room for the records that it is at.
+   */
+  static final int HELD = 8 * ExitEncoder.MAX_LENGTH;
+
   /** Bytes: the reader gives back whole batches, of which two of the longest must have room. */
   public static final int MIN_CAPACITY = 2 * ExitRingWriter.FULL_INTERVAL * ExitEncoder.MAX_LENGTH;
 
   private final MappedByteBuffer mapping;
   private final UnsafeBuffer data;
+  private final UnsafeBuffer header;
   private final OneToOneRingBuffer ring;
   private final int number;
   private final long trace;
@@ -53,8 +67,26 @@ public final class ExitRing implements AutoCloseable {
     this.mapping = mapping;
     this.number = number;
     this.trace = trace;
+    header = new UnsafeBuffer(mapping, 0, DATA_OFFSET);
     data = new UnsafeBuffer(mapping, DATA_OFFSET, capacity + RingBufferDescriptor.TRAILER_LENGTH);
     ring = new OneToOneRingBuffer(data);
+  }
+
+  /** A ring in memory of nobody else's, for a copy of another. */
+  private ExitRing(final ExitRing of) {
+    mapping = null;
+    number = of.number;
+    trace = of.trace;
+    header = new UnsafeBuffer(ByteBuffer.allocateDirect(0));
+    data =
+        new UnsafeBuffer(
+            ByteBuffer.allocateDirect(of.capacity() + RingBufferDescriptor.TRAILER_LENGTH));
+    ring = new OneToOneRingBuffer(data);
+  }
+
+  /** An empty one of the same size, in memory alone. */
+  ExitRing sibling() {
+    return new ExitRing(this);
   }
 
   /**
@@ -143,6 +175,27 @@ public final class ExitRing implements AutoCloseable {
     return data;
   }
 
+  /**
+   * Says that all records below a number are in the ring, or were: a reader of what a killed
+   * process left can then tell an exit that never was from one that a damage has taken away.
+   */
+  void given(final long sequence) {
+    // Released: comes after the commit of the last of them.
+    header.putLongRelease(COUNT_OFFSET, sequence << 16 | sequence * COUNT_HASH >>> 48);
+  }
+
+  /** How many numbers its writer had given to records at least; 0 where that is damaged. */
+  public long given() {
+    final long word = header.getLongVolatile(COUNT_OFFSET);
+    final long sequence = word >>> 16;
+    return (word & 0xFFFF) == sequence * COUNT_HASH >>> 48 ? sequence : 0;
+  }
+
+  /** Brings it to the disk. */
+  public void force() {
+    mapping.force();
+  }
+
   /** Number of the ring in its trace. */
   public int number() {
     return number;
@@ -161,7 +214,7 @@ public final class ExitRing implements AutoCloseable {
   /** Unmaps it; neither its writer nor its reader may be used any more. */
   @Override
   public void close() {
-    if (!closed) {
+    if (!closed && mapping != null) {
       closed = true;
       IoUtil.unmap(mapping);
     }

@@ -2,6 +2,7 @@ package dev.vmexit.exit;
 
 import org.agrona.BitUtil;
 import org.agrona.concurrent.UnsafeBuffer;
+import org.agrona.concurrent.ringbuffer.OneToOneRingBuffer;
 import org.agrona.concurrent.ringbuffer.RecordDescriptor;
 import org.agrona.concurrent.ringbuffer.RingBufferDescriptor;
 
@@ -11,7 +12,8 @@ import org.agrona.concurrent.ringbuffer.RingBufferDescriptor;
  * <p>It stands apart from Agrona's own {@code read} in one thing: reading and giving back are two
  * steps. The recorder reads ahead to the end of a batch, makes the batch durable, and only then
  * {@link #commit}s: whatever was not committed when the process died is still in the file, where
- * {@link ExitRingRemains} finds it. Used by one thread.
+ * {@link ExitRingRemains} finds it. And it gives back all but the last {@link ExitRing#HELD} bytes
+ * or some more, until {@link #release}. Used by one thread.
  */
 public final class ExitRingReader {
   private final UnsafeBuffer buffer;
@@ -19,6 +21,11 @@ public final class ExitRingReader {
   private final int headIndex;
   private final int tailIndex;
   private long position;
+  private long committed;
+
+  // Starts of records: the first is far enough back to be given back to, the second will be.
+  private long held;
+  private long nextHeld;
 
   /** Takes records. */
   @FunctionalInterface
@@ -37,6 +44,23 @@ public final class ExitRingReader {
     headIndex = capacity + RingBufferDescriptor.HEAD_POSITION_OFFSET;
     tailIndex = capacity + RingBufferDescriptor.TAIL_POSITION_OFFSET;
     position = buffer.getLongVolatile(headIndex);
+    held = position;
+    nextHeld = position;
+    // What the writer has put at the start to be held back while there is no record yet.
+    final int index = (int) position & (capacity - 1);
+    if (buffer.getInt(RecordDescriptor.typeOffset(index))
+        == OneToOneRingBuffer.PADDING_MSG_TYPE_ID) {
+      skip(buffer.getIntVolatile(RecordDescriptor.lengthOffset(index)));
+    }
+    committed = position;
+  }
+
+  private void skip(final int recordLength) {
+    position += BitUtil.align(recordLength, RecordDescriptor.ALIGNMENT);
+    if (position - nextHeld >= ExitRing.HELD) {
+      held = nextHeld;
+      nextHeld = position;
+    }
   }
 
   /** Reads a ring whose writer lives; records are given back by {@link #commit}. */
@@ -68,7 +92,7 @@ public final class ExitRingReader {
         }
         count++;
       }
-      position += BitUtil.align(recordLength, RecordDescriptor.ALIGNMENT);
+      skip(recordLength);
     }
     return count;
   }
@@ -78,9 +102,15 @@ public final class ExitRingReader {
     return buffer.getLongVolatile(tailIndex) - buffer.getLong(headIndex);
   }
 
-  /** Gives back to the writer all that was delivered. */
+  /** Gives back to the writer what was delivered, but for its end. */
   public void commit() {
+    committed = position;
     // Released: the writer's acquire of the head makes our reads come before its writes.
-    buffer.putLongRelease(headIndex, position);
+    buffer.putLongRelease(headIndex, held);
+  }
+
+  /** Gives back all that was committed. */
+  public void release() {
+    buffer.putLongRelease(headIndex, committed);
   }
 }

@@ -88,7 +88,9 @@ public final class ExitRingRemains {
   }
 
   private boolean isPadding(final int index, final int stored) {
-    return stored == capacity - index
+    final boolean atStart =
+        position == 0 && stored == ExitRing.HELD + RecordDescriptor.HEADER_LENGTH;
+    return (atStart || stored == capacity - index)
         && buffer.getInt(RecordDescriptor.typeOffset(index))
             == OneToOneRingBuffer.PADDING_MSG_TYPE_ID;
   }

@@ -66,6 +66,8 @@ public final class ExitRingWriter implements ExitSink {
     this.onFull = onFull;
     this.idle = idle;
     gap.kind = ExitKind.GAP;
+    // Padding, which the reader gives back when there is no other room.
+    ring.abort(ring.tryClaim(ExitRing.RECORD, ExitRing.HELD));
   }
 
   /**
@@ -113,7 +115,7 @@ public final class ExitRingWriter implements ExitSink {
     }
     event.sequence = sequence;
     if (append(event)) {
-      sequence++;
+      file.given(++sequence);
     } else if (!ended) {
       lose();
     }

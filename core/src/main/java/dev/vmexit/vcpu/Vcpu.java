@@ -55,10 +55,10 @@ public interface Vcpu extends AutoCloseable {
    * Tells when the machine wants its thread back, for a vCPU that does not count instructions: such
    * a one leaves with {@link VcpuExit#LIMIT} about then. Others need not heed it.
    *
-   * @param name of the deadline, the same for as long as it stands; {@code Long.MAX_VALUE}: none
-   * @param nanosLeft of the host's time
+   * @param deadline of the machine's clock, ns; {@code Long.MAX_VALUE}: none
+   * @param now on the machine's clock, which must follow the host's time for such a vCPU
    */
-  default void deadline(final long name, final long nanosLeft) {}
+  default void deadline(final long deadline, final long now) {}
 
   /** Why the last {@link #enter} left with {@link VcpuExit#FAILED}, for the user; else empty. */
   default String failure() {

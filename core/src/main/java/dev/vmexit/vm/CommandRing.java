@@ -24,10 +24,19 @@ public final class CommandRing {
           new UnsafeBuffer(
               ByteBuffer.allocateDirect(CAPACITY + RingBufferDescriptor.TRAILER_LENGTH)));
   private volatile Runnable wake = () -> {};
+  private volatile Runnable stopping = () -> {};
 
   /** Called after each offer, from the offering thread: kicks the vCPU. */
   void onOffer(final Runnable action) {
     wake = action;
+  }
+
+  /**
+   * Has an action run at each {@link #stop}, on its thread: whatever the vCPU may be waiting for
+   * outside of this ring must let it go on.
+   */
+  public void onStop(final Runnable action) {
+    stopping = action;
   }
 
   /**
@@ -39,7 +48,9 @@ public final class CommandRing {
   public boolean stop(final RunEnd reason) {
     final UnsafeBuffer message = new UnsafeBuffer(new byte[4]);
     message.putInt(0, reason.ordinal());
-    return offer(STOP, message, 4);
+    final boolean taken = offer(STOP, message, 4);
+    stopping.run();
+    return taken;
   }
 
   /** Bytes typed at the console; false where the ring is full. */

@@ -196,6 +196,7 @@ final class ExitRingTest {
     final ExitRingReader live = ExitRingReader.live(writer.file());
     assertEquals(64, live.drain(this::decode, 64));
     live.commit();
+    live.release();
     assertEquals(36, live.drain(this::decode, 1000));
     // No commit, no close: the process is gone, the file stays.
     try (ExitRing ring = ExitRing.openReadOnly(folder.resolve("ring"))) {
@@ -215,6 +216,39 @@ final class ExitRingTest {
   }
 
   @Test
+  void shouldHoldBackRoomForTheLastRecordsUntilReleased() throws IOException {
+    for (final boolean anyCommit : new boolean[] {false, true}) {
+      final Path file = folder.resolve("ring" + anyCommit);
+      final ExitRingWriter writer =
+          new ExitRingWriter(
+              ExitRing.create(file, ExitRing.MIN_CAPACITY, 0, 0),
+              ALL,
+              OnFull.DROP,
+              YieldingIdleStrategy.INSTANCE);
+      final ExitRingReader live = ExitRingReader.live(writer.file());
+      final RandomEvents events = new RandomEvents(9);
+      if (anyCommit) {
+        for (int i = 0; i < 300; i++) {
+          events.next(written);
+          writer.write(written);
+        }
+        live.drain((buffer, offset, length) -> true, 1000);
+        live.commit();
+      }
+      while (writer.dropped() == 0) {
+        events.next(written);
+        writer.write(written);
+      }
+      final long full = live.backlog();
+      live.release();
+      final long free = full - live.backlog();
+      // Room for eight of the longest, and not much more: the ring is not to be smaller for it.
+      assertTrue(free >= ExitRing.HELD && free <= 3 * ExitRing.HELD, "free=" + free);
+      writer.file().close();
+    }
+  }
+
+  @Test
   void shouldGiveOutNoRecordOfAnEarlierLapWhenAClaimWasNotCommitted() throws IOException {
     final ExitRingWriter writer = writer(ExitRing.MIN_CAPACITY, ALL);
     final ExitRingReader live = ExitRingReader.live(writer.file());
@@ -224,6 +258,7 @@ final class ExitRingTest {
       writer.write(written);
       live.drain(this::decode, 1);
       live.commit();
+      live.release();
       if (i < 10_000) {
         continue; // the first lap has nothing behind it
       }
@@ -241,6 +276,7 @@ final class ExitRingTest {
       writer.file().ring().abort(claim);
       live.drain(this::decode, 1);
       live.commit();
+      live.release();
       claims++;
     }
     assertTrue(claims > 1000, "claims=" + claims);

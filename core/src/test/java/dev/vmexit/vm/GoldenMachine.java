@@ -72,46 +72,44 @@ final class GoldenMachine implements AutoCloseable {
   }
 
   GoldenMachine(final byte[] image, final VirtualMachine.MmuKind mmu) {
-    this(
-        image,
-        VirtualMachine.Backend.SOFT,
-        new VirtualMachine.Options(
-            "max",
-            mmu,
-            VirtualMachine.ClockKind.VIRTUAL,
-            0,
-            b -> {},
-            b -> {},
-            true,
-            new SteppingClock()));
+    this(image, BootEntry.Mode.LONG64, VirtualMachine.Backend.SOFT, mmu);
   }
 
   /** A machine on the host's own KVM, in real time. */
   static GoldenMachine onKvm(final byte[] image) {
-    return new GoldenMachine(
-        image,
-        VirtualMachine.Backend.KVM,
-        new VirtualMachine.Options(
-            "max",
-            VirtualMachine.MmuKind.NESTED,
-            VirtualMachine.ClockKind.HOST,
-            0,
-            b -> {},
-            b -> {},
-            true,
-            SystemNanoClock.INSTANCE));
+    return flat(image, BootEntry.Mode.LONG64, VirtualMachine.Backend.KVM);
+  }
+
+  /** A machine for a flat guest that was assembled for {@link #flatAddress}. */
+  static GoldenMachine flat(
+      final byte[] image, final BootEntry.Mode mode, final VirtualMachine.Backend backend) {
+    return new GoldenMachine(image, mode, backend, VirtualMachine.MmuKind.NESTED);
+  }
+
+  /** Where a flat guest of a mode is loaded. */
+  static long flatAddress(final BootEntry.Mode mode) {
+    return mode == BootEntry.Mode.REAL16 ? 0x8000 : GoldenGuests.ADDRESS;
   }
 
   private GoldenMachine(
       final byte[] image,
+      final BootEntry.Mode mode,
       final VirtualMachine.Backend backend,
-      final VirtualMachine.Options options) {
+      final VirtualMachine.MmuKind mmu) {
+    final boolean kvm = backend == VirtualMachine.Backend.KVM;
     final BootEntry entry =
         FlatLoader.load(
-            memory,
-            ImageFile.of("kernel", "golden guest", image),
-            GoldenGuests.ADDRESS,
-            BootEntry.Mode.LONG64);
+            memory, ImageFile.of("kernel", "golden guest", image), flatAddress(mode), mode);
+    final VirtualMachine.Options options =
+        new VirtualMachine.Options(
+            "max",
+            mmu,
+            kvm ? VirtualMachine.ClockKind.HOST : VirtualMachine.ClockKind.VIRTUAL,
+            0,
+            b -> {},
+            b -> {},
+            true,
+            kvm ? SystemNanoClock.INSTANCE : new SteppingClock());
     machine = new VirtualMachine(backend, memory, entry, options, new Sink());
     machine.platform().memory().register(new Device(), GoldenGuests.MMIO, MMIO_SIZE);
   }

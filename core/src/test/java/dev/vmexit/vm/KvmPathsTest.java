@@ -19,8 +19,10 @@ import dev.vmexit.boot.BootEntry;
 import dev.vmexit.boot.BuiltInGuest;
 import dev.vmexit.boot.FlatLoader;
 import dev.vmexit.boot.ImageFile;
+import dev.vmexit.device.ByteSink;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
+import dev.vmexit.exit.ExitSink;
 import dev.vmexit.exit.NullExitSink;
 import dev.vmexit.memory.GuestMemory;
 import dev.vmexit.vcpu.kvm.Kvm;
@@ -28,7 +30,9 @@ import dev.vmexit.x86.encode.Assembler;
 import dev.vmexit.x86.encode.Condition;
 import dev.vmexit.x86.encode.Label;
 import dev.vmexit.x86.encode.Memory;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import org.agrona.concurrent.SystemNanoClock;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -52,7 +56,7 @@ final class KvmPathsTest {
   }
 
   /** What both vCPUs see: neither counts, nor the state of interrupts between instructions. */
-  private static List<String> comparable(final GoldenMachine machine) {
+  static List<String> comparable(final GoldenMachine machine) {
     return machine.exits().stream()
         .filter(e -> e.kind() != ExitKind.DEBUG && e.kind() != ExitKind.IRQ_WINDOW)
         .map(
@@ -190,6 +194,56 @@ final class KvmPathsTest {
     }
   }
 
+  /** All but the processor's name, whose twelve letters are the host's. */
+  @Test
+  void shouldMakeThePortAccessesOfTheSoftwareVcpuInTheBuiltInGuest() {
+    final List<String> soft = portsOfBuiltInGuest(VirtualMachine.Backend.SOFT);
+    final List<String> kvm = portsOfBuiltInGuest(VirtualMachine.Backend.KVM);
+    assertEquals(soft.size(), kvm.size());
+    int letters = 0;
+    for (int i = 0; i < soft.size(); i++) {
+      if (!soft.get(i).equals(kvm.get(i))) {
+        letters++;
+        assertTrue(soft.get(i).startsWith("out 3f8 1 ") && kvm.get(i).startsWith("out 3f8 1 "));
+      }
+    }
+    assertTrue(soft.size() > 600, () -> "accesses: " + soft.size());
+    assertTrue(letters <= 12, "letters that differ: " + letters);
+  }
+
+  private static List<String> portsOfBuiltInGuest(final VirtualMachine.Backend backend) {
+    final List<String> accesses = new ArrayList<>();
+    final ExitSink sink =
+        new ExitSink() {
+          @Override
+          public boolean wants(final ExitKind kind) {
+            return kind == ExitKind.PIO;
+          }
+
+          @Override
+          public void write(final ExitEvent e) {
+            accesses.add(
+                String.format(
+                    Locale.ROOT,
+                    "%s %x %d %x at %x",
+                    e.write ? "out" : "in",
+                    e.address,
+                    e.size,
+                    e.value,
+                    e.rip));
+          }
+
+          @Override
+          public void close() {}
+        };
+    try (GuestMemory memory = GuestMemory.builder().ramWithHole(BuiltInGuest.MEMORY_SIZE).build();
+        VirtualMachine machine =
+            machine(backend, memory, VirtualMachine.ClockKind.HOST, b -> {}, sink)) {
+      assertEquals(RunEnd.POWER_OFF, machine.run().end(), machine.lastExits()::toString);
+    }
+    return accesses;
+  }
+
   @Test
   void shouldRefuseTheVirtualClock() {
     try (GuestMemory memory = GuestMemory.builder().ramWithHole(BuiltInGuest.MEMORY_SIZE).build()) {
@@ -203,9 +257,16 @@ final class KvmPathsTest {
   }
 
   private static VirtualMachine machine(
+      final GuestMemory memory, final VirtualMachine.ClockKind clock, final ByteSink console) {
+    return machine(VirtualMachine.Backend.KVM, memory, clock, console, new NullExitSink());
+  }
+
+  private static VirtualMachine machine(
+      final VirtualMachine.Backend backend,
       final GuestMemory memory,
       final VirtualMachine.ClockKind clock,
-      final dev.vmexit.device.ByteSink console) {
+      final ByteSink console,
+      final ExitSink sink) {
     final BootEntry entry =
         FlatLoader.load(
             memory,
@@ -213,7 +274,7 @@ final class KvmPathsTest {
             BuiltInGuest.LOAD_ADDRESS,
             BootEntry.Mode.REAL16);
     return new VirtualMachine(
-        VirtualMachine.Backend.KVM,
+        backend,
         memory,
         entry,
         new VirtualMachine.Options(
@@ -225,6 +286,6 @@ final class KvmPathsTest {
             b -> {},
             false,
             SystemNanoClock.INSTANCE),
-        new NullExitSink());
+        sink);
   }
 }

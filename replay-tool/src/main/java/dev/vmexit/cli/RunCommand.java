@@ -3,28 +3,22 @@ package dev.vmexit.cli;
 import dev.vmexit.analysis.Dimension;
 import dev.vmexit.analysis.ExitStatistics;
 import dev.vmexit.analysis.StatisticsTable;
+import dev.vmexit.boot.AcpiTables;
 import dev.vmexit.boot.BootEntry;
 import dev.vmexit.boot.BuiltInGuest;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.exit.NullExitSink;
-import dev.vmexit.memory.GuestMemory;
-import dev.vmexit.memory.HostMemory;
-import dev.vmexit.trace.InitialMemory;
 import dev.vmexit.trace.Recorder;
 import dev.vmexit.trace.RecorderOptions;
 import dev.vmexit.trace.TraceException;
-import dev.vmexit.trace.TraceFolder;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
-import dev.vmexit.vcpu.StateLayout;
-import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vm.Peripherals;
 import dev.vmexit.vm.RunEnd;
 import dev.vmexit.vm.RunResult;
 import dev.vmexit.vm.VirtualMachine;
-import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -38,6 +32,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.function.IntFunction;
 import org.agrona.concurrent.BackoffIdleStrategy;
 import org.agrona.concurrent.SystemNanoClock;
 import picocli.CommandLine.Command;
@@ -62,7 +57,6 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     sortOptions = false)
 final class RunCommand implements Callable<Integer> {
-  private static final int RING_BYTES = 16 << 20;
   private static final DateTimeFormatter STAMP =
       DateTimeFormatter.ofPattern("yyyyMMdd-HHmmss", Locale.ROOT);
 
@@ -107,11 +101,13 @@ final class RunCommand implements Callable<Integer> {
   @Option(names = "--huge-pages", description = "Back guest memory with huge pages.")
   private boolean hugePages;
 
+  @Mixin private PlacementOptions placement;
+
   @Option(
       names = "--vcpus",
       paramLabel = "N",
       defaultValue = "1",
-      description = "Number of vCPUs; 1 for now.")
+      description = "Number of vCPUs, each in its thread; more than 1 on KVM.")
   private int vcpus;
 
   @Option(
@@ -172,6 +168,8 @@ final class RunCommand implements Callable<Integer> {
       description = "Kinds to record, such as pio,mmio. Default: all.")
   private String exits;
 
+  @Mixin private RecordingOptions recording;
+
   @Option(
       names = "--console",
       paramLabel = "KIND",
@@ -204,16 +202,20 @@ final class RunCommand implements Callable<Integer> {
       throw new UserException("--cpu " + cpu + ": " + e.getMessage(), e);
     }
     final Set<ExitKind> kinds = kinds();
+    final RecorderOptions options = recording.options();
     try (GuestLoader.Loaded loaded = load();
         MachineOptions closing = hardware) {
-      return run(loaded, closing, kinds);
+      placement.lock(loaded.memory());
+      return run(loaded, closing, kinds, options);
     }
   }
 
   private void checkOptions() {
-    if (vcpus != 1) {
-      throw new UserException("--vcpus " + vcpus + ": this version runs 1 vCPU");
+    if (vcpus < 1 || vcpus > AcpiTables.MOST_VCPUS) {
+      throw new UserException(
+          "--vcpus " + vcpus + ": give a number from 1 to " + AcpiTables.MOST_VCPUS);
     }
+    placement.check(vcpus);
     if (!"stdio".equals(console) && !"none".equals(console)) {
       throw new UserException("--console " + console + " is not known; give stdio or none");
     }
@@ -235,6 +237,9 @@ final class RunCommand implements Callable<Integer> {
     }
     if (record != null && noRecord) {
       throw new UserException("give --record or --no-record, not both");
+    }
+    if (noRecord && recording.isBounded()) {
+      throw new UserException("--roll and --keep go with a recording, not with --no-record");
     }
     if (timeout != null && !(timeout > 0 && timeout < 1e9)) {
       throw new UserException("--timeout " + timeout + " is not a number of seconds above 0");
@@ -291,7 +296,8 @@ final class RunCommand implements Callable<Integer> {
 
   private GuestLoader.Loaded load() {
     final Optional<Long> bytes = Optional.ofNullable(memory).map(MemorySize::parse);
-    final GuestLoader loader = new GuestLoader(bytes, hugePages, append == null ? "" : append);
+    final GuestLoader loader =
+        new GuestLoader(bytes, hugePages, append == null ? "" : append, vcpus);
     if (kernel != null) {
       if (loadAddress != null) {
         return loader.flat(kernel, address(), flatMode());
@@ -326,9 +332,21 @@ final class RunCommand implements Callable<Integer> {
 
   @SuppressWarnings("try") // the resources are scopes, nobody calls them
   private int run(
-      final GuestLoader.Loaded loaded, final MachineOptions devices, final Set<ExitKind> kinds) {
+      final GuestLoader.Loaded loaded,
+      final MachineOptions devices,
+      final Set<ExitKind> kinds,
+      final RecorderOptions options) {
     final PrintWriter err = spec.commandLine().getErr();
     final BackendChoice choice = BackendChoice.of(backend, reasonForSoft());
+    if (vcpus > 1 && choice.backend() == VirtualMachine.Backend.SOFT) {
+      throw new UserException(
+          "--vcpus "
+              + vcpus
+              + ": the software vCPU is one"
+              + (backend == BackendChoice.Wish.AUTO
+                  ? ", and that is what this host gets; try --backend kvm"
+                  : "; give --backend kvm"));
+    }
     if (!choice.line().isEmpty()) {
       err.println("vmexit: " + choice.line());
       err.flush();
@@ -346,14 +364,15 @@ final class RunCommand implements Callable<Integer> {
             : Recorder.start(
                 folder,
                 manifest(loaded, kinds, choice.backend()),
-                RecorderOptions.blocking(RING_BYTES),
+                options,
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
-                why -> machine.ifSet(vm -> vm.commands().stop(RunEnd.RECORDER_FAILED)));
+                new RecordingNews(folder, machine, err));
     final boolean quiet = "none".equals(console) || hardware.hasDisplay();
     final boolean builtIn = isBuiltIn();
     boolean begun = false;
     RunResult result = null;
-    final ExitSink sink = recorder == null ? new NullExitSink() : recorder.sink(0);
+    final IntFunction<ExitSink> sinks =
+        number -> recorder == null ? new NullExitSink() : recorder.sink(number);
     final ConsoleOutput output =
         new ConsoleOutput(
             quiet ? null : System.out,
@@ -363,6 +382,7 @@ final class RunCommand implements Callable<Integer> {
     try (VirtualMachine vm =
         new VirtualMachine(
             choice.backend(),
+            vcpus,
             loaded.memory(),
             loaded.entry(),
             new VirtualMachine.Options(
@@ -375,9 +395,12 @@ final class RunCommand implements Callable<Integer> {
                 debugExit,
                 SystemNanoClock.INSTANCE),
             peripherals,
-            sink)) {
+            sinks)) {
+      vm.onThread(placement::pinVcpu);
       if (recorder != null) {
-        saveStart(folder, loaded.memory(), vm.vcpu());
+        placement.pinRecorder(vcpus);
+        TraceStart.save(folder, loaded.memory(), vm, vcpus);
+        vm.commands().onStop(recorder::stopping);
       }
       machine.set(vm);
       if (SignalStop.stopping()) {
@@ -434,6 +457,10 @@ final class RunCommand implements Callable<Integer> {
       err.flush();
       return ExitStatus.RECORDING_FAILED;
     }
+    final long dropped = recorder.sink(0).dropped();
+    if (dropped > 0) {
+      err.println("vmexit: " + dropped + " exits were dropped, as the recorder was too slow");
+    }
     final PrintWriter out = spec.commandLine().getOut();
     if (isBuiltIn()) {
       out.println();
@@ -478,27 +505,13 @@ final class RunCommand implements Callable<Integer> {
     return folder;
   }
 
-  /** What the guest can be executed again from. */
-  private static void saveStart(final Path folder, final GuestMemory memory, final Vcpu vcpu) {
-    final byte[] state = new byte[StateLayout.TLB];
-    // Safe: the state block is longer, and lives as long as the vCPU.
-    HostMemory.copyOut(vcpu.state(), state, 0, state.length);
-    try {
-      InitialMemory.save(TraceFolder.memory(folder), memory);
-      Files.write(TraceFolder.state(folder, 0), state);
-    } catch (final IOException e) {
-      throw new UserException(
-          folder
-              + ": recording cannot start: the guest's memory cannot be saved: "
-              + e.getMessage(),
-          e);
-    }
-  }
-
   /** An option given that only the software vCPU can follow. */
   private Optional<String> reasonForSoft() {
     if (clock == VirtualMachine.ClockKind.VIRTUAL) {
       return Optional.of("--clock virtual");
+    }
+    if (spec.commandLine().getParseResult().hasMatchedOption("--cpu")) {
+      return Optional.of("--cpu " + cpu);
     }
     return spec.commandLine().getParseResult().hasMatchedOption("--mmu")
         ? Optional.of("--mmu " + mmu.name().toLowerCase(Locale.ROOT))
@@ -560,25 +573,5 @@ final class RunCommand implements Callable<Integer> {
       throw new IllegalStateException("vcpu0 died: " + failure.get(), failure.get());
     }
     return result.get();
-  }
-
-  /** A value that another thread sets once. */
-  private static final class Late<T> {
-    private volatile T value;
-
-    void set(final T newValue) {
-      value = newValue;
-    }
-
-    T get() {
-      return value;
-    }
-
-    void ifSet(final java.util.function.Consumer<T> action) {
-      final T now = value;
-      if (now != null) {
-        action.accept(now);
-      }
-    }
   }
 }

@@ -46,12 +46,12 @@ final class VerifyCommand implements Callable<Integer> {
       for (final TraceDamage damage : reader.damages()) {
         out.println(damage);
       }
-      final String memory = TraceCheck.initialMemory(folder, reader.manifest());
-      if (memory != null) {
-        out.println(memory);
+      final String start = TraceCheck.start(folder, reader.manifest());
+      if (start != null) {
+        out.println(start);
       }
       TraceNotes.print(reader, out);
-      final boolean whole = reader.damages().isEmpty() && memory == null;
+      final boolean whole = reader.damages().isEmpty() && start == null;
       out.println(
           (whole ? "Whole: " : "Damaged: ")
               + reader.records()
@@ -59,7 +59,8 @@ final class VerifyCommand implements Callable<Integer> {
               + (reader.gaps() - dropped)
               + " are lost, "
               + dropped
-              + " were dropped.");
+              + " were dropped"
+              + (reader.notKept() > 0 ? ", " + reader.notKept() + " were not kept." : "."));
       status = whole ? ExitStatus.OK : ExitStatus.ERROR;
     }
     out.flush();

@@ -23,6 +23,9 @@ final class ForkedTool implements AutoCloseable {
   /** Standard output up to where the last {@link #await} found its text. */
   private int seen;
 
+  /** The same of standard error. */
+  private int seenError;
+
   private ForkedTool(final Process process) {
     this.process = process;
     out = new Collector(process.getInputStream());
@@ -101,6 +104,15 @@ final class ForkedTool implements AutoCloseable {
       throw new AssertionError(
           "'" + text + "' never was on the screen:\n" + TerminalScreen.of(out.text()) + err.text());
     }
+  }
+
+  /** Waits in the same way for a text on standard error. */
+  void awaitError(final String text) throws InterruptedException {
+    final int at = err.await(text, seenError);
+    if (at < 0) {
+      throw new AssertionError("'" + text + "' never came; standard error:\n" + err.text());
+    }
+    seenError = at + text.length();
   }
 
   /** Waits for the end. */

@@ -1,11 +1,13 @@
 package dev.vmexit.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitRing;
+import dev.vmexit.exit.OnFull;
 import dev.vmexit.replay.SyntheticGuest;
 import dev.vmexit.trace.Recorder;
 import dev.vmexit.trace.RecorderOptions;
@@ -16,14 +18,25 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.agrona.concurrent.YieldingIdleStrategy;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import picocli.CommandLine;
 
 final class TraceCommandsTest {
-  @TempDir Path folder;
+  @TempDir Path temporary;
+
+  private Path folder;
+
+  @BeforeEach
+  void name() {
+    folder = temporary.resolve("trace");
+  }
 
   private final StringWriter output = new StringWriter();
 
@@ -138,6 +151,125 @@ final class TraceCommandsTest {
     assertTrue(text.contains("that agree: port\n  recorded  0x3b8\n  replayed  0x3f8\n"), text);
     assertTrue(text.contains("  at        out dx,al\n"), text);
     assertEquals(8, text.substring(text.indexOf("Last exits:\n") + 12).lines().count(), text);
+  }
+
+  /** Every view shows a gap where it is, and counts nothing for it. */
+  @Test
+  void shouldShowWhereRecordsWereDropped() {
+    final SyntheticGuest guest = SyntheticGuest.typical(400);
+    // Faster than any recorder, into a ring of the least size.
+    final long dropped;
+    try (Recorder recorder =
+        Recorder.start(
+            folder,
+            SyntheticGuest.manifest(),
+            RecorderOptions.blocking(ExitRing.MIN_CAPACITY).with(OnFull.DROP),
+            () -> YieldingIdleStrategy.INSTANCE,
+            reason -> {})) {
+      for (int i = 0; i < 50; i++) {
+        guest.events().forEach(recorder.sink(0)::write);
+      }
+      dropped = recorder.sink(0).dropped();
+    }
+    assertEquals(ExitStatus.OK, run(new DumpCommand(), folder.toString(), "--kind", "gap"));
+    final List<String> gaps =
+        output.toString().lines().filter(line -> line.contains(" GAP ")).toList();
+    final Pattern missing = Pattern.compile(" (\\d+) records missing from (\\d+), dropped");
+    long sum = 0;
+    for (final String gap : gaps) {
+      final Matcher matcher = missing.matcher(gap);
+      assertTrue(matcher.find(), gap);
+      assertEquals(gap.substring(0, 8).trim(), matcher.group(2));
+      sum += Long.parseLong(matcher.group(1));
+    }
+    assertTrue(dropped > 0);
+    assertEquals(dropped, sum);
+    final String note =
+        "Missing from this trace: "
+            + dropped
+            + " records; "
+            + dropped
+            + " were dropped by --on-full drop.";
+    assertTrue(output.toString().contains(note), output.toString());
+
+    output.getBuffer().setLength(0);
+    assertEquals(ExitStatus.OK, run(new StatCommand(), folder.toString()));
+    assertTrue(output.toString().contains(note), output.toString());
+    assertFalse(output.toString().contains("GAP"), output.toString());
+    final long there = 50L * guest.events().size() - dropped;
+    assertTrue(
+        output
+            .toString()
+            .lines()
+            .anyMatch(line -> line.startsWith("all  ") && line.contains(" " + there + " ")),
+        output.toString());
+
+    output.getBuffer().setLength(0);
+    assertEquals(ExitStatus.OK, run(new StatCommand(), folder.toString(), "--json"));
+    assertTrue(output.toString().contains("\"missing\":" + dropped), output.toString());
+
+    output.getBuffer().setLength(0);
+    assertEquals(
+        ExitStatus.OK, run(new DumpCommand(), folder.toString(), "--json", "--kind", "gap"));
+    assertTrue(output.toString().contains("\"kind\":\"GAP\""), output.toString());
+
+    output.getBuffer().setLength(0);
+    assertEquals(ExitStatus.OK, run(new VerifyCommand(), folder.toString()));
+    assertTrue(output.toString().contains("dropped as the ring was full: records "));
+    assertTrue(
+        output
+            .toString()
+            .contains("Whole: " + there + " records can be read, 0 are lost, " + dropped),
+        output.toString());
+  }
+
+  @Test
+  void shouldReadAPackedTraceAsItIs() {
+    record(SyntheticGuest.typical(50));
+    final Path packed = folder.resolveSibling(folder.getFileName() + ".vmtrace");
+    assertEquals(0, run(new PackCommand(), folder.toString()));
+    assertTrue(output.toString().startsWith(packed + ": "), output.toString());
+    assertEquals(said(new DumpCommand(), folder), said(new DumpCommand(), packed));
+    assertEquals(said(new StatCommand(), folder), said(new StatCommand(), packed));
+    assertEquals(said(new VerifyCommand(), folder), said(new VerifyCommand(), packed));
+    assertTrue(said(new ReplayCommand(), packed).contains(" records agree ("));
+    assertEquals(
+        said(new DumpCommand(), folder, "--from", "300"),
+        said(new DumpCommand(), packed, "--from", "300"));
+  }
+
+  @Test
+  void shouldFollowARecordingFromAnotherProcessToItsEnd() throws Exception {
+    final SyntheticGuest guest = SyntheticGuest.typical(50);
+    final Recorder recorder =
+        Recorder.start(
+            folder,
+            SyntheticGuest.manifest(),
+            RecorderOptions.blocking(ExitRing.MIN_CAPACITY),
+            () -> YieldingIdleStrategy.INSTANCE,
+            reason -> {});
+    try (ForkedTool dump = ForkedTool.start(temporary, "dump", folder.toString(), "--follow");
+        ForkedTool stat = ForkedTool.start(temporary, "stat", folder.toString(), "--follow")) {
+      guest.events().subList(0, 30).forEach(recorder.sink(0)::write);
+      dump.await("\n      29 ");
+      guest.events().stream().skip(30).forEach(recorder.sink(0)::write);
+      recorder.close();
+      final Tool.Outcome dumped = dump.end();
+      final Tool.Outcome counted = stat.end();
+      assertEquals(0, dumped.status(), dumped.err());
+      assertEquals(said(new DumpCommand(), folder), dumped.out());
+      assertEquals(0, counted.status(), counted.err());
+      assertTrue(counted.out().endsWith(said(new StatCommand(), folder)), counted.out());
+    }
+    assertEquals(said(new DumpCommand(), folder), said(new DumpCommand(), folder, "--follow"));
+  }
+
+  private String said(final Object command, final Path trace, final String... more) {
+    output.getBuffer().setLength(0);
+    final List<String> words = new ArrayList<>(List.of(trace.toString()));
+    words.addAll(List.of(more));
+    assertEquals(0, run(command, words.toArray(String[]::new)), output.toString());
+    return output.toString();
   }
 
   @Test

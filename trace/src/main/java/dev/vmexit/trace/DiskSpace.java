@@ -66,10 +66,15 @@ final class DiskSpace implements AutoCloseable {
         options);
   }
 
+  /** Whether the host's words say that a disk, or the user's share of it, is full. */
+  static boolean isFull(final String reason) {
+    return "No space left on device".equals(reason) || "Disk quota exceeded".equals(reason);
+  }
+
   /**
    * Makes sure that a range has its blocks.
    *
-   * @throws IOException if the disk, or the user's share of it, is full
+   * @throws DiskFullException if the disk, or the user's share of it, is full
    */
   void reserve(final long offset, final long length) throws IOException {
     final int error;
@@ -80,7 +85,7 @@ final class DiskSpace implements AutoCloseable {
       throw new IllegalStateException("posix_fallocate", e);
     }
     if (error == ENOSPC || error == EDQUOT) {
-      throw new IOException("disk full: " + file);
+      throw new DiskFullException("disk full: " + file);
     }
     if (error != 0) {
       throw new IOException(file + ": posix_fallocate failed, errno=" + error);

@@ -158,6 +158,7 @@ public final class ExitFormatter {
     return switch (detail) {
       case ExitEvent.GAP_DROPPED -> ", dropped";
       case ExitEvent.GAP_DAMAGED -> ", damaged";
+      case ExitEvent.GAP_NOT_KEPT -> ", not kept";
       default -> "";
     };
   }

@@ -78,7 +78,7 @@ public final class InitialMemory {
    * @throws TraceException if the file is missing, damaged or cut off
    */
   public static long forEachPage(final Path file, final PageHandler handler) {
-    try (InputStream raw = Files.newInputStream(file);
+    try (InputStream raw = TraceFiles.open(file);
         DataInputStream in =
             new DataInputStream(
                 new BufferedInputStream(new GZIPInputStream(raw, BUFFER), BUFFER))) {

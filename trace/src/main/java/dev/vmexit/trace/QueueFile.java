@@ -27,7 +27,7 @@ import java.nio.file.StandardOpenOption;
  * search in the middle of the file finds the batch that holds a given place, with no index: see
  * {@link #seek}. Not thread-safe.
  */
-final class QueueFile implements AutoCloseable {
+final class QueueFile implements BatchSource {
   private static final VarHandle INT =
       MethodHandles.byteArrayViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
   private static final VarHandle LONG =
@@ -38,7 +38,7 @@ final class QueueFile implements AutoCloseable {
   private static final int WORD = Integer.BYTES;
 
   /** Read at a time. */
-  private static final int WINDOW = 4 * BatchWriter.MAX_LENGTH;
+  static final int WINDOW = 4 * BatchWriter.MAX_LENGTH;
 
   /** So many zero bytes are in no batch and in no index page: the file ends before them. */
   private static final int END_ZEROS = 1 << 20;
@@ -50,6 +50,7 @@ final class QueueFile implements AutoCloseable {
   private final ByteBuffer windowBuffer = ByteBuffer.wrap(window);
   private long windowStart;
   private int windowLength;
+  private int windows;
 
   /** The document that comes next. */
   private long position;
@@ -65,35 +66,33 @@ final class QueueFile implements AutoCloseable {
     channel = FileChannel.open(file, StandardOpenOption.READ);
   }
 
-  Path file() {
+  @Override
+  public Path file() {
     return file;
   }
 
-  /** Where the batch that was delivered last is. */
-  long batchOffset() {
+  @Override
+  public long batchOffset() {
     return batchAt;
   }
 
-  /** What was wrong before the batch that was delivered last, or at the end; or null. */
-  String damage() {
+  @Override
+  public String damage() {
     return damage;
   }
 
-  long damageFrom() {
+  @Override
+  public long damageFrom() {
     return damageFrom;
   }
 
-  long damageTo() {
+  @Override
+  public long damageTo() {
     return damageTo;
   }
 
-  /**
-   * Goes to the next batch that can be read.
-   *
-   * @param expected the first record that it should hold
-   * @return false at the end
-   */
-  boolean next(final BatchReader batch, final long expected) throws IOException {
+  @Override
+  public boolean next(final BatchReader batch, final long expected) throws IOException {
     damage = null;
     final long from = position;
     while (true) {
@@ -122,6 +121,28 @@ final class QueueFile implements AutoCloseable {
       }
     }
     return resync(from, from, "is cut short", batch);
+  }
+
+  /**
+   * Goes to the next batch of a file that is being written. Nothing is searched: what cannot be
+   * read is not there yet.
+   */
+  boolean nextLive(final BatchReader batch) throws IOException {
+    damage = null;
+    while (true) {
+      if (wrap(position, batch) == null) {
+        return found(position, batch);
+      }
+      final boolean word = load(position, WORD) >= WORD;
+      final int header = word ? (int) INT.get(window, (int) (position - windowStart)) : 0;
+      // Read anew the next time.
+      windowLength = 0;
+      final long next = align(position + WORD + (header & LENGTH));
+      if (header <= 0 || (header & META) == 0 || next > channel.size()) {
+        return false;
+      }
+      position = next;
+    }
   }
 
   private boolean found(final long at, final BatchReader batch) {
@@ -200,13 +221,14 @@ final class QueueFile implements AutoCloseable {
     return -1;
   }
 
-  /**
-   * Goes to the last batch that starts at or before a place, or to the start.
-   *
-   * @param key what of a batch grows from one to the next
-   * @return whether the batch starts at or before the place
-   */
-  boolean seek(final BatchKey key, final long value, final BatchReader batch) throws IOException {
+  @Override
+  public boolean first(final BatchReader batch) throws IOException {
+    return search(0, Long.MAX_VALUE, END_ZEROS, batch) >= 0;
+  }
+
+  @Override
+  public boolean seek(final BatchKey key, final long value, final BatchReader batch)
+      throws IOException {
     long low = 0;
     long high = channel.size();
     while (high - low > WINDOW) {
@@ -231,11 +253,9 @@ final class QueueFile implements AutoCloseable {
     return found;
   }
 
-  /** What of a batch is compared. */
-  @FunctionalInterface
-  interface BatchKey {
-    /** Of the batch's first record. */
-    long of(BatchReader batch);
+  /** How often bytes were read. */
+  int windows() {
+    return windows;
   }
 
   /** Where the next document is looked for. */
@@ -253,6 +273,7 @@ final class QueueFile implements AutoCloseable {
     if (at >= windowStart && there >= wanted) {
       return (int) there;
     }
+    windows++;
     windowStart = at;
     windowLength = 0;
     windowBuffer.clear();

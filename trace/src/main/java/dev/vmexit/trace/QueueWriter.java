@@ -1,70 +1,130 @@
 package dev.vmexit.trace;
 
 import java.io.IOException;
-import java.nio.channels.FileChannel;
+import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
+import java.time.Instant;
+import java.time.ZoneOffset;
+import java.time.format.DateTimeFormatter;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.function.ToLongFunction;
 import net.openhft.chronicle.bytes.Bytes;
 import net.openhft.chronicle.queue.ExcerptAppender;
+import net.openhft.chronicle.queue.RollCycle;
 import net.openhft.chronicle.queue.impl.single.SingleChronicleQueue;
 import net.openhft.chronicle.wire.DocumentContext;
 
-/** Appends batches to the queue with disk space reserved ahead. Used by one thread. */
+/**
+ * Appends batches to the queue with disk space reserved ahead, rolls its files by their length and
+ * takes away the oldest ones. Used by one thread.
+ *
+ * <p>The queue rolls by time: its clock stands still until a file is long enough, and then makes a
+ * step of one cycle. So the names of the files are in their order, but are no dates.
+ */
 final class QueueWriter implements AutoCloseable {
   /** Bytes to reserve at a time. */
   private static final long RESERVE = 4L << 20;
 
-  /** The longest batch, and index pages that the queue may put before it. */
-  private static final long MARGIN = 2L << 20;
-
-  private static final long PAGE = 4096;
-
-  /** What a reader looks at behind the last excerpt: the header of one more, on its alignment. */
-  private static final long NEXT_HEADER = 16;
-
+  private final Path folder;
+  private final long rollBytes;
+  private final TraceKeep keep;
+  private final Durability durability;
   private final SingleChronicleQueue queue;
   private final ExcerptAppender appender;
-  private DiskSpace space;
-  private Path file;
-  private long reserved;
-  private long position;
+  private final List<QueuePart> rolled = new ArrayList<>();
+  private final RollCycle cycle;
+  private final DateTimeFormatter name;
+  private volatile long millis;
+  private QueuePart part;
 
-  QueueWriter(final Path folder, final long startMillis) {
-    queue = TraceQueue.append(folder, startMillis);
+  QueueWriter(final Path folder, final long startMillis, final RecorderOptions options) {
+    this.folder = folder;
+    rollBytes = options.rollBytes();
+    keep = options.keep();
+    durability = options.durability();
+    millis = startMillis;
+    queue = TraceQueue.append(folder, () -> millis);
+    cycle = queue.rollCycle();
+    name = DateTimeFormatter.ofPattern(cycle.format(), Locale.ROOT).withZone(ZoneOffset.UTC);
     appender = queue.createAppender();
   }
 
   /**
    * Appends one excerpt: all of it, or nothing.
    *
-   * @throws IOException if the disk is full
+   * @param count records in it
+   * @param time host time of its first record, ns
+   * @throws DiskFullException if the disk is full; it may be tried again
    */
-  void append(final byte[] bytes, final int length) throws IOException {
-    if (file != null && position + MARGIN > reserved) {
-      reserve();
+  void append(final byte[] bytes, final int length, final long count, final long time)
+      throws IOException {
+    if (part != null && rollBytes > 0 && part.length() >= rollBytes) {
+      roll();
+    }
+    if (part == null) {
+      part = QueuePart.create(nextFile(), ahead());
+    } else {
+      part.reserve();
     }
     try (DocumentContext document = appender.writingDocument()) {
       try {
         final Bytes<?> to = document.wire().bytes();
         to.write(bytes, 0, length);
-        position = to.writePosition();
+        part.appended(to.writePosition(), count, time);
       } catch (final RuntimeException | Error e) {
         // Leaving the block would commit what is there.
         document.rollbackOnClose();
         throw e;
       }
     }
-    if (file == null) {
-      file = appender.currentFile().toPath();
-      space = new DiskSpace(file);
-      reserve();
+    if (durability == Durability.BATCH) {
+      part.sync();
     }
   }
 
-  private void reserve() throws IOException {
-    final long end = position + MARGIN + RESERVE;
-    space.reserve(reserved, end - reserved);
-    reserved = end;
+  private long ahead() {
+    return rollBytes > 0 ? Math.min(RESERVE, rollBytes) : RESERVE;
+  }
+
+  private Path nextFile() {
+    return folder.resolve(name.format(Instant.ofEpochMilli(millis)) + ".cq4");
+  }
+
+  private void roll() throws IOException {
+    sync();
+    part.close();
+    rolled.add(part);
+    part = null;
+    millis += cycle.lengthInMillis();
+    while (!rolled.isEmpty() && isExcess()) {
+      Files.deleteIfExists(rolled.removeFirst().file());
+    }
+  }
+
+  /** Whether enough is kept without the oldest file; the next one is empty. */
+  private boolean isExcess() {
+    return switch (keep.unit()) {
+      case ALL -> false;
+      case RECORDS -> sum(QueuePart::records) - rolled.getFirst().records() >= keep.value();
+      case TIME ->
+          rolled.size() > 1
+              && rolled.getLast().lastTime() - rolled.get(1).firstTime() >= keep.value();
+      // The next file reaches as far as what is reserved behind its last batch.
+      case BYTES -> sum(QueuePart::length) + rollBytes + QueuePart.MARGIN + ahead() > keep.value();
+    };
+  }
+
+  private long sum(final ToLongFunction<QueuePart> of) {
+    return rolled.stream().mapToLong(of).sum();
+  }
+
+  /** Brings what was appended to the disk, unless that is left to the kernel. */
+  void sync() throws IOException {
+    if (part != null && durability != Durability.NONE) {
+      part.sync();
+    }
   }
 
   /** Closes the queue and gives back what was reserved in vain. */
@@ -74,16 +134,9 @@ final class QueueWriter implements AutoCloseable {
       appender.close();
       queue.close();
     } finally {
-      if (space != null) {
-        space.close();
-      }
-    }
-    if (file != null) {
-      final long end = (position + NEXT_HEADER + PAGE - 1) & -PAGE;
-      try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
-        if (channel.size() > end) {
-          channel.truncate(end);
-        }
+      if (part != null) {
+        sync();
+        part.close();
       }
     }
   }

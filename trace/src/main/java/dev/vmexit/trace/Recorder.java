@@ -6,12 +6,13 @@ import dev.vmexit.exit.ExitRingReader;
 import dev.vmexit.exit.ExitRingWriter;
 import java.io.IOException;
 import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
-import java.util.function.Consumer;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.Supplier;
 import org.agrona.concurrent.BackoffIdleStrategy;
 import org.agrona.concurrent.IdleStrategy;
@@ -24,11 +25,17 @@ import org.agrona.concurrent.UnsafeBuffer;
  * queue has it: at any moment each record is in the queue or in a ring's file, and a killed process
  * loses none that was committed. So a batch that waits for its end needs no time limit.
  *
- * <p>On an I/O error the recorder gives up: it tells the vCPUs' writers not to wait for it and
- * calls {@code onFailure} with one line for the user; what was not yet moved stays in the rings.
+ * <p>On a full disk it waits for room, and with it the vCPUs when their rings are full. Where the
+ * run ends meanwhile, what was not moved stays in the rings' files, and the trace is whole.
+ *
+ * <p>On another I/O error the recorder gives up: it tells the vCPUs' writers not to wait for it and
+ * the listener what failed; what was not yet moved stays in the rings.
  */
 public final class Recorder implements AutoCloseable {
   private static final int DRAIN_LIMIT = 4096;
+
+  /** From one look for room on a full disk to the next. */
+  private static final long FULL_RETRY_NANOS = TimeUnit.MILLISECONDS.toNanos(50);
 
   private final Path folder;
   private final TraceManifest manifest;
@@ -36,9 +43,17 @@ public final class Recorder implements AutoCloseable {
   private final QueueWriter queue;
   private final List<Source> sources = new ArrayList<>();
   private final IdleStrategy idle;
-  private final Consumer<String> onFailure;
+  private final RecorderListener listener;
+  private final RecorderOptions options;
   private final Thread thread;
   private volatile boolean closing;
+  private volatile boolean stopping;
+  private long synced;
+  private boolean folderSynced;
+
+  /** The disk stayed full up to the end: the rings have the last records. */
+  private boolean ringsLeft;
+
   private volatile String failure;
   private String endReason = "";
   private boolean closed;
@@ -50,12 +65,18 @@ public final class Recorder implements AutoCloseable {
       final RecorderOptions options,
       final Supplier<IdleStrategy> writerIdle,
       final IdleStrategy idle,
-      final Consumer<String> onFailure)
+      final RecorderListener listener)
       throws IOException {
     this.folder = folder;
-    manifest = described.ended(false, "", -1, 0, "").identified(identity(folder, described));
+    manifest =
+        described
+            .ended(false, "", -1, 0, "")
+            .identified(identity(folder, described))
+            .keeping(options.keep());
     this.idle = idle;
-    this.onFailure = onFailure;
+    this.listener = listener;
+    this.options = options;
+    synced = options.clock().nanoTime();
     boolean started = false;
     lock = RecordingLock.take(folder);
     try {
@@ -73,7 +94,8 @@ public final class Recorder implements AutoCloseable {
                     writerIdle.get())));
       }
       manifest.store(TraceFolder.manifest(folder));
-      queue = new QueueWriter(TraceFolder.queue(folder), manifest.startTime().toEpochMilli());
+      queue =
+          new QueueWriter(TraceFolder.queue(folder), manifest.startTime().toEpochMilli(), options);
       started = true;
     } finally {
       if (!started) {
@@ -95,8 +117,8 @@ public final class Recorder implements AutoCloseable {
       final TraceManifest manifest,
       final int ringCapacity,
       final Supplier<IdleStrategy> writerIdle,
-      final Consumer<String> onFailure) {
-    return start(folder, manifest, RecorderOptions.blocking(ringCapacity), writerIdle, onFailure);
+      final RecorderListener listener) {
+    return start(folder, manifest, RecorderOptions.blocking(ringCapacity), writerIdle, listener);
   }
 
   /**
@@ -105,7 +127,7 @@ public final class Recorder implements AutoCloseable {
    * @param folder new, or empty
    * @param options how it is recorded
    * @param writerIdle how a vCPU waits when its ring is full
-   * @param onFailure called at most once, on the recorder's thread
+   * @param listener hears what the user should know
    * @throws TraceException if the folder is in use or cannot be written
    */
   public static Recorder start(
@@ -113,7 +135,7 @@ public final class Recorder implements AutoCloseable {
       final TraceManifest manifest,
       final RecorderOptions options,
       final Supplier<IdleStrategy> writerIdle,
-      final Consumer<String> onFailure) {
+      final RecorderListener listener) {
     final boolean made = TraceFolder.create(folder);
     try {
       final Recorder recorder =
@@ -126,7 +148,7 @@ public final class Recorder implements AutoCloseable {
               // must not take the core that the vCPU, or its translator, could use.
               new BackoffIdleStrategy(
                   0, 4, TimeUnit.MICROSECONDS.toNanos(50), TimeUnit.MILLISECONDS.toNanos(1)),
-              onFailure);
+              listener);
       recorder.madeFolder = made;
       recorder.thread.start();
       return recorder;
@@ -164,6 +186,14 @@ public final class Recorder implements AutoCloseable {
   /** Why recording stopped early, or null. */
   public String failure() {
     return failure;
+  }
+
+  /**
+   * Says that the run is being stopped: vCPUs that wait for a full disk get room for the records
+   * that they are at, so that they come to see it. From any thread.
+   */
+  public void stopping() {
+    stopping = true;
   }
 
   /** Why the run ends, for the manifest; before {@link #close}. */
@@ -229,17 +259,19 @@ public final class Recorder implements AutoCloseable {
       records += source.writer.sequence();
       dropped += source.writer.dropped();
     }
-    final Path memoryFile = TraceFolder.memory(folder);
-    final String memory = Files.exists(memoryFile) ? TraceCheck.checksum(memoryFile) : "";
+    final String start = TraceCheck.startChecksum(folder, sources.size());
     if (failure == null) {
-      manifest.ended(true, endReason, records, dropped, memory).store(TraceFolder.manifest(folder));
-      for (int vcpu = 0; vcpu < sources.size(); vcpu++) {
+      manifest.ended(true, endReason, records, dropped, start).store(TraceFolder.manifest(folder));
+      for (int vcpu = 0; vcpu < sources.size() && !ringsLeft; vcpu++) {
         Files.deleteIfExists(TraceFolder.ring(folder, vcpu));
       }
     } else {
       manifest
-          .ended(false, "recording failed: " + failure, -1, dropped, memory)
+          .ended(false, "recording failed: " + failure, -1, dropped, start)
           .store(TraceFolder.manifest(folder));
+    }
+    if (options.durability() != Durability.NONE) {
+      TraceFolder.sync(folder);
     }
   }
 
@@ -268,6 +300,10 @@ public final class Recorder implements AutoCloseable {
       for (final Source source : sources) {
         work += source.drain();
       }
+      syncInTime();
+      if (ringsLeft) {
+        return;
+      }
       if (work > 0) {
         idle.reset();
       } else if (last) {
@@ -281,17 +317,79 @@ public final class Recorder implements AutoCloseable {
     }
   }
 
+  private void syncInTime() throws IOException {
+    if (options.durability() != Durability.INTERVAL) {
+      return;
+    }
+    final long now = options.clock().nanoTime();
+    if (now - synced >= Durability.INTERVAL_NANOS) {
+      synced = now;
+      syncFolder();
+      queue.sync();
+      for (final Source source : sources) {
+        source.ring.force();
+      }
+    }
+  }
+
+  /** Once: the manifest and the start of the guest are there by the first time. */
+  private void syncFolder() throws IOException {
+    if (!folderSynced) {
+      folderSynced = true;
+      TraceFolder.sync(folder);
+    }
+  }
+
+  /**
+   * Appends a batch, as soon as the disk has room for it.
+   *
+   * @return false where the run ended before that
+   */
+  private boolean append(final BatchWriter batch, final int length) throws IOException {
+    if (options.durability() == Durability.BATCH) {
+      syncFolder();
+    }
+    boolean paused = false;
+    while (true) {
+      final boolean last = closing;
+      try {
+        queue.append(batch.bytes(), length, batch.span(), batch.firstTime());
+        listener.appended(batch.nextSequence());
+        if (paused) {
+          listener.resumed();
+        }
+        return true;
+      } catch (final DiskFullException e) {
+        if (last) {
+          ringsLeft = true;
+          return false;
+        }
+        if (!paused) {
+          paused = true;
+          listener.paused(e.getMessage());
+        }
+        if (stopping) {
+          sources.forEach(source -> source.reader.release());
+        }
+        LockSupport.parkNanos(FULL_RETRY_NANOS);
+      }
+    }
+  }
+
   private void fail(final String reason) {
     failure = reason;
     for (final Source source : sources) {
       source.writer.readerFailed();
     }
-    onFailure.accept(reason);
+    listener.failed(reason);
   }
 
   private static String describe(final Throwable e) {
     if (e instanceof InternalError) {
       return "disk full, or gone"; // a SIGBUS says no more
+    }
+    if (e instanceof FileSystemException host) {
+      return TraceFolder.why(host);
     }
     return e.getMessage() == null ? e.toString() : e.getMessage();
   }
@@ -308,7 +406,7 @@ public final class Recorder implements AutoCloseable {
       this.writer = writer;
       ring = writer.file();
       reader = ExitRingReader.live(ring);
-      batch = new BatchWriter(ring.number(), manifest.trace());
+      batch = new BatchWriter(ring.number(), manifest.trace(), ring.capacity());
     }
 
     int drain() throws IOException {
@@ -324,7 +422,9 @@ public final class Recorder implements AutoCloseable {
       if ((batch.isEnough() || ExitDecoder.isGap(buffer, offset))
           && ExitDecoder.isFull(buffer, offset)) {
         try {
-          flush();
+          if (!flush()) {
+            return false;
+          }
         } catch (final IOException e) {
           error = e;
           return false;
@@ -335,18 +435,20 @@ public final class Recorder implements AutoCloseable {
     }
 
     void close() {
-      batch.close();
       ring.close();
     }
 
-    void flush() throws IOException {
+    boolean flush() throws IOException {
       if (batch.count() > 0) {
         // A recorder that is behind must not keep the vCPU waiting for a smaller file.
         final int length = batch.finish(reader.backlog() < ring.capacity() / 2);
-        queue.append(batch.bytes(), length);
+        if (!append(batch, length)) {
+          return false;
+        }
         batch.next();
         reader.commit();
       }
+      return true;
     }
   }
 }

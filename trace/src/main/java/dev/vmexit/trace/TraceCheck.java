@@ -1,11 +1,10 @@
 package dev.vmexit.trace;
 
 import java.io.IOException;
-import java.nio.file.Files;
+import java.io.InputStream;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.zip.CRC32C;
-import java.util.zip.CheckedInputStream;
 
 /** Checks what is in a trace's folder beside its records. */
 public final class TraceCheck {
@@ -13,35 +12,47 @@ public final class TraceCheck {
 
   private TraceCheck() {}
 
-  /** What is wrong with the initial memory, in one line, or null. */
-  public static String initialMemory(final Path folder, final TraceManifest manifest) {
-    final Path file = TraceFolder.memory(folder);
+  /** What is wrong with the initial memory and registers, in one line, or null. */
+  public static String start(final Path folder, final TraceManifest manifest) {
     try {
-      if (!Files.exists(file)) {
-        return manifest.memoryChecksum().isEmpty() ? null : file + " is missing";
+      final String expected = manifest.startChecksum();
+      if (!expected.isEmpty() && !startChecksum(folder, manifest.vcpus()).equals(expected)) {
+        return folder
+            + ": "
+            + folder.relativize(TraceFolder.memory(folder))
+            + " or a vCPU's initial state is damaged, missing, or of another trace: its checksum"
+            + " is wrong";
       }
-      if (!manifest.memoryChecksum().isEmpty()
-          && !checksum(file).equals(manifest.memoryChecksum())) {
-        return file + " is damaged, or of another trace: its checksum is wrong";
+      if (TraceFiles.exists(TraceFolder.memory(folder))) {
+        InitialMemory.forEachPage(TraceFolder.memory(folder), (gfn, content) -> {});
       }
-      InitialMemory.forEachPage(file, (gfn, content) -> {});
       return null;
     } catch (final TraceException e) {
       return e.getMessage();
     } catch (final IOException e) {
-      return file + ": cannot be read: " + e.getMessage();
+      return folder + ": cannot be read: " + e.getMessage();
     }
   }
 
-  /** CRC-32C of a file, as the manifest has it. */
-  static String checksum(final Path file) throws IOException {
-    try (CheckedInputStream in = new CheckedInputStream(Files.newInputStream(file), new CRC32C())) {
+  /** CRC-32C of what a guest can be executed again from, as the manifest has it. */
+  static String startChecksum(final Path folder, final int vcpus) throws IOException {
+    final CRC32C checksum = new CRC32C();
+    add(TraceFolder.memory(folder), checksum);
+    for (int vcpu = 0; vcpu < vcpus; vcpu++) {
+      add(TraceFolder.state(folder, vcpu), checksum);
+    }
+    return String.format(Locale.ROOT, "%08x", checksum.getValue());
+  }
+
+  private static void add(final Path file, final CRC32C checksum) throws IOException {
+    if (!TraceFiles.exists(file)) {
+      return;
+    }
+    try (InputStream in = TraceFiles.open(file)) {
       final byte[] buffer = new byte[BUFFER];
-      int count = 0;
-      while (count >= 0) {
-        count = in.read(buffer);
+      for (int count = in.read(buffer); count >= 0; count = in.read(buffer)) {
+        checksum.update(buffer, 0, count);
       }
-      return String.format(Locale.ROOT, "%08x", in.getChecksum().getValue());
     }
   }
 }

@@ -1,12 +1,14 @@
 package dev.vmexit.trace;
 
 import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.Stream;
@@ -58,6 +60,11 @@ public final class TraceFolder {
     return folder.resolve("ring-" + vcpu + ".dat");
   }
 
+  /** Whether a file is the ring of some vCPU. */
+  static boolean isRing(final Path file) {
+    return file.getFileName().toString().matches("ring-\\d+\\.dat");
+  }
+
   /** What the recorder holds a lock on. */
   static Path lock(final Path folder) {
     return folder.resolve("recording.lock");
@@ -102,7 +109,7 @@ public final class TraceFolder {
   }
 
   /** What the host said, without the name of an exception. */
-  private static String why(final IOException e) {
+  static String why(final IOException e) {
     return switch (e) {
       case AccessDeniedException denied -> denied.getFile() + ": permission denied";
       case NoSuchFileException absent -> absent.getFile() + ": no such folder";
@@ -110,6 +117,18 @@ public final class TraceFolder {
           other.getFile() + ": " + other.getReason();
       default -> e.toString();
     };
+  }
+
+  /** Brings all that is in a folder to the disk, and that it is there. */
+  static void sync(final Path folder) throws IOException {
+    try (Stream<Path> all = Files.walk(folder)) {
+      for (final Path path : (Iterable<Path>) all::iterator) {
+        // A folder can be synced as a file can.
+        try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+          channel.force(true);
+        }
+      }
+    }
   }
 
   /** Takes away what a recording that did not come about has put into a folder. */
@@ -127,7 +146,7 @@ public final class TraceFolder {
   }
 
   /**
-   * Reads the manifest of a folder.
+   * Reads the manifest of a folder, or of a packed trace.
    *
    * @throws TraceException if it is no trace
    */
@@ -135,8 +154,8 @@ public final class TraceFolder {
     if (!Files.exists(folder)) {
       throw new TraceException(folder + ": no such trace");
     }
-    if (!Files.isDirectory(folder)) {
-      throw new TraceException(folder + ": not a trace (not a folder)");
+    if (!Files.isDirectory(folder) && !TraceFiles.isPacked(folder)) {
+      throw new TraceException(folder + ": not a trace (neither a folder nor a packed one)");
     }
     return TraceManifest.load(manifest(folder));
   }

@@ -3,7 +3,9 @@ package dev.vmexit.trace;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.sbe.ExitRecordDecoder;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.StringReader;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -41,8 +43,9 @@ import java.util.zip.CRC32C;
  * @param records numbers given to records, those that were dropped too; -1 while nobody knows
  * @param trace identity, which each batch and each ring carries too
  * @param dropped records that were given up, as the ring was full
- * @param memoryChecksum CRC-32C of the initial memory's file; empty while nobody knows
+ * @param startChecksum CRC-32C of the initial memory and registers; empty while nobody knows
  * @param recovered how the trace was completed after its process was killed; empty where it was not
+ * @param keep how much of its end was kept, for people; empty where all was
  */
 public record TraceManifest(
     int schemaVersion,
@@ -64,8 +67,9 @@ public record TraceManifest(
     long records,
     long trace,
     long dropped,
-    String memoryChecksum,
-    String recovered) {
+    String startChecksum,
+    String recovered,
+    String keep) {
 
   /** Schema that this vmexit writes. */
   public static final int SCHEMA_VERSION = ExitRecordDecoder.SCHEMA_VERSION;
@@ -73,7 +77,7 @@ public record TraceManifest(
   private static final String CHECKSUM = "checksum=";
 
   /** No manifest is longer, in bytes. */
-  private static final long MAX_BYTES = 1 << 20;
+  private static final int MAX_BYTES = 1 << 20;
 
   /**
    * Guest-physical memory.
@@ -125,12 +129,13 @@ public record TraceManifest(
         0,
         0,
         "",
+        "",
         "");
   }
 
   /** The same with an identity. */
   TraceManifest identified(final long identity) {
-    return with(complete, endReason, records, identity, dropped, memoryChecksum, recovered);
+    return with(complete, endReason, records, identity, dropped, startChecksum, recovered, keep);
   }
 
   /** The same with an end. */
@@ -140,12 +145,18 @@ public record TraceManifest(
       final long count,
       final long droppedCount,
       final String checksum) {
-    return with(nowComplete, reason, count, trace, droppedCount, checksum, recovered);
+    return with(nowComplete, reason, count, trace, droppedCount, checksum, recovered, keep);
   }
 
   /** The same after a recovery. */
   TraceManifest recovered(final long count, final String how) {
-    return with(complete, endReason, count, trace, dropped, memoryChecksum, how);
+    return with(complete, endReason, count, trace, dropped, startChecksum, how, keep);
+  }
+
+  /** The same of a recording that keeps only its end. */
+  TraceManifest keeping(final TraceKeep kept) {
+    return with(
+        complete, endReason, records, trace, dropped, startChecksum, recovered, kept.toString());
   }
 
   private TraceManifest with(
@@ -155,7 +166,8 @@ public record TraceManifest(
       final long identity,
       final long droppedCount,
       final String checksum,
-      final String how) {
+      final String how,
+      final String kept) {
     return new TraceManifest(
         schemaVersion,
         vmexitVersion,
@@ -177,11 +189,12 @@ public record TraceManifest(
         identity,
         droppedCount,
         checksum,
-        how);
+        how,
+        kept);
   }
 
-  /** Writes the file; it is never seen half-written. */
-  void store(final Path file) throws IOException {
+  /** As it is in the file. */
+  String text() {
     final StringBuilder text = new StringBuilder(1024);
     line(text, "schema.version", Integer.toString(schemaVersion));
     line(text, "vmexit.version", vmexitVersion);
@@ -219,13 +232,18 @@ public record TraceManifest(
     line(text, "records", Long.toString(records));
     line(text, "trace", Long.toHexString(trace));
     line(text, "dropped", Long.toString(dropped));
-    line(text, "memory.checksum", memoryChecksum);
+    line(text, "start.checksum", startChecksum);
     line(text, "recovered", recovered);
+    line(text, "keep", keep);
     final String sum = checksum(text);
-    text.append(CHECKSUM).append(sum).append('\n');
+    return text.append(CHECKSUM).append(sum).append('\n').toString();
+  }
+
+  /** Writes the file; it is never seen half-written. */
+  void store(final Path file) throws IOException {
     final Path temporary = Files.createTempFile(file.getParent(), "manifest", ".new");
     try {
-      Files.writeString(temporary, text, StandardCharsets.UTF_8);
+      Files.writeString(temporary, text(), StandardCharsets.UTF_8);
       Files.move(
           temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     } finally {
@@ -262,11 +280,12 @@ public record TraceManifest(
   static TraceManifest load(final Path file) {
     final Properties properties = new Properties();
     final String content;
-    try {
-      if (Files.size(file) > MAX_BYTES) {
-        throw new TraceException(file + ": not a manifest, it has " + Files.size(file) + " bytes");
+    try (InputStream in = TraceFiles.open(file)) {
+      final byte[] bytes = in.readNBytes(MAX_BYTES + 1);
+      if (bytes.length > MAX_BYTES) {
+        throw new TraceException(file + ": not a manifest, it has more than 1 MiB");
       }
-      content = Files.readString(file, StandardCharsets.UTF_8);
+      content = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
       properties.load(new StringReader(content));
     } catch (final NoSuchFileException e) {
       throw new TraceException(
@@ -311,8 +330,9 @@ public record TraceManifest(
             keys.number("records", -1, Long.MAX_VALUE),
             keys.word("trace"),
             keys.number("dropped", 0, Long.MAX_VALUE),
-            keys.text("memory.checksum"),
-            keys.text("recovered"));
+            keys.text("start.checksum"),
+            keys.text("recovered"),
+            properties.getProperty("keep", ""));
     final int end = content.lastIndexOf(CHECKSUM);
     if (end < 0
         || !content.substring(end).equals(CHECKSUM + checksum(content.substring(0, end)) + '\n')) {

@@ -1,9 +1,10 @@
 package dev.vmexit.trace;
 
 import java.nio.file.Path;
+import net.openhft.chronicle.core.time.TimeProvider;
+import net.openhft.chronicle.queue.RollCycles;
 import net.openhft.chronicle.queue.impl.single.SingleChronicleQueue;
 import net.openhft.chronicle.queue.impl.single.SingleChronicleQueueBuilder;
-import net.openhft.chronicle.queue.rollcycles.LargeRollCycles;
 
 /** How the queue of a trace is set up; writer and reader must agree. */
 final class TraceQueue {
@@ -15,12 +16,9 @@ final class TraceQueue {
 
   private TraceQueue() {}
 
-  /**
-   * Opens to append. The queue's clock stands still, at the start of the recording: so it never
-   * rolls, and a trace is one file.
-   */
-  static SingleChronicleQueue append(final Path folder, final long startMillis) {
-    return builder(folder).timeProvider(() -> startMillis).build();
+  /** Opens to append. The queue rolls when its clock comes to another day. */
+  static SingleChronicleQueue append(final Path folder, final TimeProvider clock) {
+    return builder(folder).timeProvider(clock).build();
   }
 
   /** Opens to read; nothing in the folder is touched. */
@@ -30,7 +28,8 @@ final class TraceQueue {
 
   private static SingleChronicleQueueBuilder builder(final Path folder) {
     return SingleChronicleQueueBuilder.binary(folder)
-        .rollCycle(LargeRollCycles.LARGE_DAILY)
+        // Its index pages are small: our readers need none.
+        .rollCycle(RollCycles.FAST_DAILY)
         .blockSize(BLOCK_SIZE);
   }
 }

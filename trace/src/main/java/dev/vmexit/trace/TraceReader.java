@@ -7,6 +7,8 @@ import dev.vmexit.exit.ExitRing;
 import dev.vmexit.exit.ExitRingRemains;
 import dev.vmexit.memory.HostMemory;
 import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -21,9 +23,10 @@ import java.util.List;
  * <p>Where records are missing the reader delivers one of kind {@link ExitKind#GAP} in their place
  * and goes on behind them; {@link #damages} says why.
  */
-public final class TraceReader implements AutoCloseable {
+public final class TraceReader implements TraceView, AutoCloseable {
   private final Path folder;
   private final TraceManifest manifest;
+  private final boolean packed;
   private final List<Path> files;
   private final BatchReader batchReader = new BatchReader();
   private final ExitDecoder[] decoders;
@@ -31,8 +34,11 @@ public final class TraceReader implements AutoCloseable {
   private final List<TraceDamage> damages = new ArrayList<>();
   private final List<TraceDamage> pending = new ArrayList<>();
 
-  // The batch in work. Freed by close(); the bounds are those of BatchWriter.MAX_LENGTH.
-  private final long batch = HostMemory.allocate(BatchWriter.MAX_LENGTH + Long.BYTES);
+  // The batch in work; close() gives it back. Shared: nobody says that one thread opens and closes.
+  private final Arena arena = Arena.ofShared();
+  private final MemorySegment batchRoom =
+      arena.allocate(BatchWriter.MAX_LENGTH + ExitDecoder.SLACK, Long.BYTES);
+  private final long batch = batchRoom.address();
   private int batchRing;
   private long batchSequence;
   private int batchLeft;
@@ -40,7 +46,7 @@ public final class TraceReader implements AutoCloseable {
   private int length;
 
   private int nextFile;
-  private QueueFile file;
+  private BatchSource file;
   private boolean queueDone;
   private long queued;
   private int nextRing;
@@ -50,12 +56,14 @@ public final class TraceReader implements AutoCloseable {
   private long ringSequence;
 
   private TracePoint start = TracePoint.START;
+  private boolean skipping;
   private boolean seeking;
   private ExitEvent afterGap;
   private long lastRetired;
   private long lastTime;
   private long records;
   private long gaps;
+  private long notKept;
   private boolean closed;
 
   TraceReader(final Path folder, final TraceManifest manifest) {
@@ -66,39 +74,48 @@ public final class TraceReader implements AutoCloseable {
     for (int i = 0; i < decoders.length; i++) {
       decoders[i] = new ExitDecoder();
     }
-    files = TraceFolder.queueFiles(folder);
+    packed = TraceFiles.isPacked(folder);
+    files = packed ? List.of(folder) : TraceFolder.queueFiles(folder);
   }
 
   /**
-   * Opens a trace, finished or not. Of a trace whose process died the first reader completes the
-   * manifest; else nothing in the folder is touched.
+   * Opens a trace, a folder or packed, finished or not. Of a trace whose process died the first
+   * reader completes the manifest; else nothing in the folder is touched.
    *
    * @throws TraceException if it is no trace, of a newer schema, or has no queue
    */
   public static TraceReader open(final Path folder) {
     TraceManifest manifest = TraceFolder.load(folder);
-    if (!manifest.complete() && manifest.recovered().isEmpty() && !RecordingLock.isTaken(folder)) {
+    if (!TraceFiles.isPacked(folder)
+        && !manifest.complete()
+        && manifest.recovered().isEmpty()
+        && !RecordingLock.isTaken(folder)) {
       manifest = TraceRecovery.complete(folder, manifest);
     }
     return new TraceReader(folder, manifest);
   }
 
-  /** What the trace is of. */
+  @Override
   public TraceManifest manifest() {
     return manifest;
   }
 
-  /** Records delivered, without gaps. */
+  @Override
   public long records() {
     return records;
   }
 
-  /** Records known to be missing so far. */
+  @Override
   public long gaps() {
     return gaps;
   }
 
-  /** What could not be read so far. */
+  @Override
+  public long notKept() {
+    return notKept;
+  }
+
+  @Override
   public List<TraceDamage> damages() {
     return List.copyOf(damages);
   }
@@ -119,6 +136,7 @@ public final class TraceReader implements AutoCloseable {
       pending.clear();
       Arrays.fill(expected, 0);
       start = point;
+      skipping = true;
       // The batches of several vCPUs are not in one order: then all are read.
       seeking = decoders.length == 1 && seekFile(point);
     } catch (final IOException | InternalError e) {
@@ -127,25 +145,52 @@ public final class TraceReader implements AutoCloseable {
   }
 
   private boolean seekFile(final TracePoint point) throws IOException {
-    final QueueFile.BatchKey key =
+    final BatchSource.BatchKey key =
         switch (point.unit()) {
-          case SEQUENCE -> BatchReader::firstSequence;
-          case RETIRED -> BatchReader::firstRetired;
-          case TIME -> BatchReader::firstTime;
+          case SEQUENCE -> BatchSource.BatchKey.SEQUENCE;
+          case RETIRED -> BatchSource.BatchKey.RETIRED;
+          case TIME -> BatchSource.BatchKey.TIME;
         };
     // Records with the same key may stand in the batch before.
     final long value = point.unit() == TracePoint.Unit.SEQUENCE ? point.value() : point.value() - 1;
-    for (int i = files.size() - 1; i >= 0; i--) {
-      final QueueFile candidate = new QueueFile(files.get(i), manifest.trace());
-      final boolean found = candidate.seek(key, value, batchReader);
-      if (found || i == 0) {
-        file = candidate;
-        nextFile = i + 1;
-        return found;
-      }
-      candidate.close();
+    if (files.isEmpty()) {
+      return false;
     }
-    return false;
+    final int number = lastFileFrom(key, value);
+    file = source(number);
+    nextFile = number + 1;
+    return file.seek(key, value, batchReader);
+  }
+
+  /** The last file whose first batch is at or before a place, or the first one. */
+  private int lastFileFrom(final BatchSource.BatchKey key, final long value) throws IOException {
+    int low = 0;
+    int high = files.size() - 1;
+    while (low < high) {
+      final int middle = (low + high + 1) >>> 1;
+      int probe = middle;
+      while (probe <= high && !firstBatch(probe)) {
+        probe++; // nothing in it can be read: the next one tells as much
+      }
+      if (probe <= high && key.of(batchReader) <= value) {
+        low = probe;
+      } else {
+        high = middle - 1;
+      }
+    }
+    return low;
+  }
+
+  private BatchSource source(final int number) throws IOException {
+    return packed
+        ? new PackedRecords(folder, manifest.trace())
+        : new QueueFile(files.get(number), manifest.trace());
+  }
+
+  private boolean firstBatch(final int number) throws IOException {
+    try (BatchSource candidate = source(number)) {
+      return candidate.first(batchReader);
+    }
   }
 
   /**
@@ -156,12 +201,14 @@ public final class TraceReader implements AutoCloseable {
    */
   public boolean next(final ExitEvent event) {
     while (deliver(event)) {
-      if (start.isReached(event)) {
-        start = TracePoint.START;
-        if (event.kind == ExitKind.GAP) {
-          gaps += event.value;
-        } else {
+      if (!skipping || start.isReached(event)) {
+        skipping = false;
+        if (event.kind != ExitKind.GAP) {
           records++;
+        } else if (event.detail == ExitEvent.GAP_NOT_KEPT) {
+          notKept += event.value;
+        } else {
+          gaps += event.value;
         }
         return true;
       }
@@ -180,9 +227,18 @@ public final class TraceReader implements AutoCloseable {
       return end(event);
     }
     if (event.sequence > expected[from]) {
+      final boolean begins = expected[from] == 0 && !manifest.keep().isEmpty();
+      if (pending.isEmpty() && !begins) {
+        // Nothing was wrong with any byte: the file that had them is gone.
+        damaged(TraceFolder.queue(folder), 0, 0, from, "lacks a file, or a part of one");
+      }
       afterGap = new ExitEvent();
       ExitEvents.copy(event, afterGap);
-      gap(event, expected[from], event.sequence, ExitEvent.GAP_DAMAGED);
+      gap(
+          event,
+          expected[from],
+          event.sequence,
+          pending.isEmpty() ? ExitEvent.GAP_NOT_KEPT : ExitEvent.GAP_DAMAGED);
     }
     lastRetired = event.retired;
     lastTime = event.hostTime;
@@ -259,6 +315,9 @@ public final class TraceReader implements AutoCloseable {
 
   /** Now it is known up to where records are missing. */
   private void settle(final long next) {
+    if (pending.isEmpty()) {
+      return;
+    }
     for (final TraceDamage damage : pending) {
       damages.add(
           new TraceDamage(
@@ -338,7 +397,7 @@ public final class TraceReader implements AutoCloseable {
         if (nextFile >= files.size()) {
           return false;
         }
-        file = new QueueFile(files.get(nextFile++), manifest.trace());
+        file = source(nextFile++);
       }
       final boolean there = file.next(batchReader, expected[0]);
       if (file.damage() != null) {
@@ -370,7 +429,7 @@ public final class TraceReader implements AutoCloseable {
       return false;
     }
     try {
-      length = batchReader.unpack(batch);
+      length = batchReader.unpack(batchRoom);
     } catch (final IllegalStateException e) {
       damaged(file.file(), at, at, from, "has a batch that is wrong: " + e.getMessage());
       return false;
@@ -431,7 +490,8 @@ public final class TraceReader implements AutoCloseable {
   }
 
   private boolean openRing() throws IOException {
-    while (nextRing < decoders.length) {
+    // What a killed process left in the rings was packed with the rest.
+    while (!packed && nextRing < decoders.length) {
       batchRing = nextRing;
       ringFile = TraceFolder.ring(folder, nextRing++);
       if (!Files.exists(ringFile)) {
@@ -474,8 +534,7 @@ public final class TraceReader implements AutoCloseable {
   public void close() {
     if (!closed) {
       closed = true;
-      HostMemory.free(batch);
-      batchReader.close();
+      arena.close();
       try {
         closeFiles();
       } catch (final IOException e) {

@@ -1,6 +1,8 @@
 package dev.vmexit.trace;
 
+import dev.vmexit.exit.ExitRing;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
@@ -17,8 +19,13 @@ final class TraceRecovery {
       final long[] count = reader.count();
       recovered =
           manifest.recovered(
-              count[1],
-              count[0] + " records from the queue, " + (count[1] - count[0]) + " from the rings");
+              // Where the rings' ends are damaged they had more: that much is missing.
+              Math.max(count[1], given(folder, manifest)),
+              count[0]
+                  - reader.notKept()
+                  + " records from the queue, "
+                  + (count[1] - count[0])
+                  + " from the rings");
     }
     try {
       recovered.store(TraceFolder.manifest(folder));
@@ -27,5 +34,26 @@ final class TraceRecovery {
       return recovered;
     }
     return recovered;
+  }
+
+  /** How many numbers the vCPUs had given to records, as far as their rings say. */
+  private static long given(final Path folder, final TraceManifest manifest) {
+    long sum = 0;
+    for (int vcpu = 0; vcpu < manifest.vcpus(); vcpu++) {
+      final Path file = TraceFolder.ring(folder, vcpu);
+      if (Files.exists(file)) {
+        sum += given(file, manifest.trace());
+      }
+    }
+    return sum;
+  }
+
+  private static long given(final Path file, final long trace) {
+    try (ExitRing ring = ExitRing.openReadOnly(file)) {
+      return ring.trace() == trace ? ring.given() : 0;
+    } catch (final IOException e) {
+      // The reader has found that too, and says so.
+      return 0;
+    }
   }
 }

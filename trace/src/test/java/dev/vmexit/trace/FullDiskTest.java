@@ -1,6 +1,7 @@
 package dev.vmexit.trace;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.vmexit.exit.EventAssert;
@@ -8,13 +9,15 @@ import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.RandomEvents;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
 import java.util.stream.Collectors;
-import org.agrona.concurrent.YieldingIdleStrategy;
+import org.agrona.concurrent.IdleStrategy;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -22,13 +25,62 @@ import org.junit.jupiter.api.io.TempDir;
 final class FullDiskTest {
   @TempDir Path disk;
 
-  /** Records until the recorder gives up, then reads back. */
+  /** Records until the disk is full, and what then is told to; then reads back. */
   static final class Victim {
+    private static volatile boolean paused;
+    private static volatile boolean stop;
+    private static final CountDownLatch BLOCKED = new CountDownLatch(1);
+    private static final CountDownLatch RESUMED = new CountDownLatch(1);
+
     private Victim() {}
 
+    /** Says whether the vCPU stands still since the disk is full. */
+    private static final class Idle implements IdleStrategy {
+      @Override
+      public void idle(final int workCount) {
+        idle();
+      }
+
+      @Override
+      public void idle() {
+        if (paused) {
+          BLOCKED.countDown();
+        }
+        Thread.yield();
+      }
+
+      @Override
+      public void reset() {}
+    }
+
+    private static final class Listener implements RecorderListener {
+      private final StringBuilder said = new StringBuilder();
+
+      @Override
+      public void failed(final String reason) {
+        said.append("failed: ").append(reason).append("; ");
+        stop = true;
+      }
+
+      @Override
+      public void paused(final String reason) {
+        said.append(reason.contains("disk full") ? "paused" : reason).append("; ");
+        paused = true;
+      }
+
+      @Override
+      public void resumed() {
+        said.append("resumed; ");
+        paused = false;
+        RESUMED.countDown();
+      }
+    }
+
     /** Prints one line of what happened. */
-    public static void main(final String[] arguments) {
+    public static void main(final String[] arguments) throws Exception {
       final Path folder = Path.of(arguments[0], "trace");
+      final Path filler = Path.of(arguments[0], "filler");
+      Files.write(filler, new byte[4 << 20]);
       final TraceManifest manifest =
           TraceManifest.starting(
               "1",
@@ -43,29 +95,40 @@ final class FullDiskTest {
               "none",
               Instant.EPOCH,
               EnumSet.allOf(ExitKind.class));
-      final List<String> failures = new ArrayList<>();
+      final Listener listener = new Listener();
       final Recorder recorder =
-          Recorder.start(
-              folder,
-              manifest,
-              RecorderOptions.blocking(1 << 20),
-              () -> YieldingIdleStrategy.INSTANCE,
-              failures::add);
+          Recorder.start(folder, manifest, RecorderOptions.blocking(1 << 20), Idle::new, listener);
+      final Thread vcpu = new Thread(() -> write(recorder), "vcpu0");
+      vcpu.start();
+      BLOCKED.await();
+      final boolean goesOn = arguments[1].equals("room");
+      if (goesOn) {
+        Files.delete(filler);
+        RESUMED.await();
+      }
+      stop = true;
+      recorder.stopping();
+      vcpu.join();
+      final long written = recorder.sink(0).sequence();
+      recorder.close();
+      System.out.println(
+          listener.said
+              + lost(folder, written)
+              + (Files.exists(TraceFolder.ring(folder, 0)) ? ", the ring is left" : ""));
+    }
+
+    private static void write(final Recorder recorder) {
       final RandomEvents events = new RandomEvents(1);
       final ExitEvent event = new ExitEvent();
-      while (recorder.failure() == null) {
+      while (!stop) {
         events.next(event);
         recorder.sink(0).write(event);
       }
-      final long written = recorder.sink(0).sequence();
-      String closing = "nothing";
-      try {
-        recorder.close();
-      } catch (final TraceException e) {
-        closing = e.getMessage().contains("disk full") ? "disk full" : e.getMessage();
+      // A vCPU comes to see that it should stop after some records more.
+      for (int i = 0; i < 4; i++) {
+        events.next(event);
+        recorder.sink(0).write(event);
       }
-      System.out.println(
-          failures.size() + " failure, close says " + closing + ", " + lost(folder, written));
     }
 
     private static String lost(final Path folder, final long written) {
@@ -78,27 +141,43 @@ final class FullDiskTest {
           expected.sequence = reader.records() - 1;
           EventAssert.assertSame(expected, event);
         }
-        return written - reader.records() + " lost";
+        return written
+            - reader.records()
+            + " lost, "
+            + reader.damages().size()
+            + " damages, "
+            + (reader.manifest().complete() ? "complete" : "not complete");
       }
     }
   }
 
-  @Test
-  void shouldLoseNothingWhenTheDiskIsFull() throws Exception {
+  private String run(final String what) throws Exception {
     final List<String> command = new ArrayList<>();
     command.addAll(List.of("unshare", "--mount", "--map-root-user", "sh", "-c"));
     command.add(
         "mount -t tmpfs -o size=9m tmpfs '"
             + disk
             + "' && "
-            + ForkedJvm.command(Victim.class, disk.toString()).stream()
+            + ForkedJvm.command(Victim.class, disk.toString(), what).stream()
                 .map(word -> "'" + word + "'")
                 .collect(Collectors.joining(" ")));
-    assumeTrue(canMount(), "skipped: this machine lets nobody mount a small file system");
+    assumeTrue(canMount(), "SKIPPED: this machine lets nobody mount a small file system");
     final Process process = ForkedJvm.start(command);
     final String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     assertEquals(0, process.waitFor(), out);
-    assertEquals("1 failure, close says disk full, 0 lost\n", out);
+    return out;
+  }
+
+  @Test
+  void shouldGoOnWhenAFullDiskHasRoomAgain() throws Exception {
+    final String said = run("room");
+    assertTrue(said.startsWith("paused; resumed; "), said);
+    assertTrue(said.contains("0 lost, 0 damages, complete"), said);
+  }
+
+  @Test
+  void shouldEndWithAWholeTraceWhenTheDiskStaysFull() throws Exception {
+    assertEquals("paused; 0 lost, 0 damages, complete, the ring is left\n", run("none"));
   }
 
   private boolean canMount() throws Exception {

@@ -8,7 +8,6 @@ import dev.vmexit.exit.EventAssert;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitRingWriter;
-import dev.vmexit.exit.OnFull;
 import dev.vmexit.exit.RandomEvents;
 import java.io.IOException;
 import java.nio.MappedByteBuffer;
@@ -35,13 +34,16 @@ final class KillTest {
   private static final long SEED = Long.getLong("vmexit.kills.seed", 1);
   private static final int MOST_RECORDS = 100_000;
 
+  /** Each fourth victim keeps so many, in files that roll. */
+  private static final int KEPT = 10_000;
+
   @TempDir Path temporary;
 
   /** Records as fast as it can, and says outside of the trace how far it is. */
   static final class Victim {
     private Victim() {}
 
-    /** Runs until killed; the folder, the witness, the seed. */
+    /** Runs until killed; the folder, the witness, the seed, how many records to keep. */
     public static void main(final String[] args) throws IOException {
       final MappedByteBuffer witness = map(Path.of(args[1]));
       final TraceManifest manifest =
@@ -62,7 +64,7 @@ final class KillTest {
           Recorder.start(
               Path.of(args[0]),
               manifest,
-              new RecorderOptions(1 << 18, OnFull.BLOCK),
+              options(Long.parseLong(args[3])),
               () -> new BackoffIdleStrategy(100, 10, 1_000, 100_000),
               reason -> Runtime.getRuntime().halt(1));
       final RandomEvents events = new RandomEvents(Long.parseLong(args[2]));
@@ -75,6 +77,13 @@ final class KillTest {
         witness.putLong(0, event.sequence + 1);
       }
     }
+  }
+
+  private static RecorderOptions options(final long keep) {
+    final RecorderOptions options = RecorderOptions.blocking(1 << 18);
+    return keep == 0
+        ? options
+        : options.with(RecorderOptions.MIN_ROLL, new TraceKeep(TraceKeep.Unit.RECORDS, keep));
   }
 
   private static MappedByteBuffer map(final Path file) throws IOException {
@@ -96,7 +105,11 @@ final class KillTest {
       final Process victim =
           ForkedJvm.start(
               ForkedJvm.command(
-                  Victim.class, folder.toString(), witnessFile.toString(), "" + kill));
+                  Victim.class,
+                  folder.toString(),
+                  witnessFile.toString(),
+                  "" + kill,
+                  "" + (kill % 4 == 3 ? KEPT : 0)));
       while (witness.getLong(0) < target && victim.isAlive()) {
         LockSupport.parkNanos(20_000); // leaves the core to the victim
       }
@@ -119,7 +132,7 @@ final class KillTest {
     final String[] words = marked.recovered().split(" ", -1);
     assertEquals(
         words[0] + " records from the queue, " + words[5] + " from the rings", marked.recovered());
-    assertEquals(records, Long.parseLong(words[0]) + Long.parseLong(words[5]));
+    assertTrue(Long.parseLong(words[0]) + Long.parseLong(words[5]) <= records);
     assertEquals(records, read(folder, seed, committed));
     return Long.parseLong(words[5]);
   }
@@ -131,11 +144,21 @@ final class KillTest {
     try (TraceReader reader = TraceReader.open(folder)) {
       while (reader.next(event)) {
         events.next(expected);
-        expected.sequence = reader.records() - 1;
-        EventAssert.assertSame(expected, event);
+        if (event.kind == ExitKind.GAP) {
+          assertEquals(ExitEvent.GAP_NOT_KEPT, event.detail);
+          assertEquals(0, reader.records());
+          for (long i = 1; i < event.value; i++) {
+            events.next(expected);
+          }
+        } else {
+          expected.sequence = reader.notKept() + reader.records() - 1;
+          EventAssert.assertSame(expected, event);
+        }
       }
       assertEquals(List.of(), reader.damages());
-      final long records = reader.records();
+      assertEquals(0, reader.gaps());
+      assertTrue(reader.notKept() == 0 || reader.records() >= KEPT);
+      final long records = reader.notKept() + reader.records();
       // The vCPU may have died between its commit, or the last byte before it, and the witness.
       assertTrue(
           records >= committed && records <= committed + 1,

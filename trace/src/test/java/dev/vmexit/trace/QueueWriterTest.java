@@ -24,8 +24,8 @@ final class QueueWriterTest {
   private static int write(final Path folder, final int length) throws IOException {
     final byte[] excerpt = new byte[length];
     Arrays.fill(excerpt, (byte) 0x55);
-    try (QueueWriter writer = new QueueWriter(folder, 0)) {
-      writer.append(excerpt, length);
+    try (QueueWriter writer = new QueueWriter(folder, 0, RecorderOptions.blocking(1 << 20))) {
+      writer.append(excerpt, length, 1, 0);
     }
     final byte[] file = Files.readAllBytes(file(folder));
     assertEquals(0, file.length % PAGE);

@@ -13,6 +13,7 @@ import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitRing;
 import dev.vmexit.exit.ExitRingWriter;
+import dev.vmexit.exit.OnFull;
 import dev.vmexit.exit.RandomEvents;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -27,10 +28,13 @@ import java.time.Instant;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.stream.Stream;
 import org.agrona.concurrent.YieldingIdleStrategy;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 final class RecorderTest {
   @TempDir Path temporary;
@@ -116,7 +120,11 @@ final class RecorderTest {
     final TraceManifest read = TraceFolder.load(folder);
     assertTrue(read.complete());
     assertEquals("power off", read.endReason());
-    assertEquals(manifest().identified(read.trace()).ended(true, "power off", count, 0, ""), read);
+    assertEquals(
+        manifest()
+            .identified(read.trace())
+            .ended(true, "power off", count, 0, read.startChecksum()),
+        read);
     assertNotEquals(0, read.trace());
     assertFalse(Files.exists(TraceFolder.ring(folder, 0)));
     assertTrue(Files.size(queueFile(folder)) < 4 << 20, "size=" + Files.size(queueFile(folder)));
@@ -256,6 +264,90 @@ final class RecorderTest {
   }
 
   @Test
+  void shouldLeaveGapsExactlyWhereRecordsWereDropped() {
+    final Path folder = temporary.resolve("trace");
+    final int count = 200_000;
+    try (Recorder recorder =
+        Recorder.start(
+            folder,
+            manifest(),
+            RecorderOptions.blocking(ExitRing.MIN_CAPACITY).with(OnFull.DROP),
+            () -> YieldingIdleStrategy.INSTANCE,
+            reason -> {})) {
+      write(recorder, 8, count);
+      assertEquals(0, recorder.sink(0).waits());
+    }
+    final TraceManifest manifest = TraceFolder.load(folder);
+    assertTrue(manifest.complete());
+    assertEquals(count, manifest.records());
+    assertTrue(manifest.dropped() > 0);
+    final String said = readings(folder, 8, count);
+    final long missing =
+        Arrays.stream(said.split(", ", -1))
+            .filter(part -> part.startsWith("gap "))
+            .mapToLong(part -> Long.parseLong(part.substring(4)))
+            .sum();
+    assertEquals(manifest.dropped(), missing);
+    assertFalse(said.contains(";"), "damages: " + said);
+  }
+
+  @Test
+  void shouldStopTheGuestInOrderWhenTheRecordersThreadDies() throws Exception {
+    final Path folder = temporary.resolve("trace");
+    final CompletableFuture<String> stopped = new CompletableFuture<>();
+    final Recorder recorder =
+        Recorder.start(
+            folder,
+            manifest(),
+            RecorderOptions.blocking(ExitRing.MIN_CAPACITY),
+            () -> YieldingIdleStrategy.INSTANCE,
+            stopped::complete);
+    // Behind so many comes a full record, with which a batch begins.
+    final int good = 16 * ExitRingWriter.FULL_INTERVAL;
+    write(recorder, 9, good);
+    // What no vCPU writes: a gap that is longer than it says, after which the numbers are wrong.
+    event.kind = ExitKind.GAP;
+    event.value = 5;
+    recorder.sink(0).write(event);
+    write(recorder, 9, 10);
+    assertTrue(stopped.get().contains("record is not number " + (good + 5)), stopped.get());
+    // The vCPU is not kept waiting for a recorder that is gone, and not in silence.
+    write(recorder, 9, 20_000);
+    assertTrue(recorder.sink(0).dropped() > 0);
+    assertMessage("recording ended early: ring 0: record is not", recorder::close);
+    final TraceManifest manifest = TraceFolder.load(folder);
+    assertFalse(manifest.complete());
+    assertTrue(manifest.endReason().startsWith("recording failed: "), manifest.endReason());
+    final RandomEvents events = new RandomEvents(9);
+    try (TraceReader reader = TraceReader.open(folder)) {
+      for (int i = 0; i < good; i++) {
+        assertTrue(reader.next(event));
+        events.next(expected);
+        expected.sequence = i;
+        EventAssert.assertSame(expected, event);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Durability.class)
+  void shouldReadBackWhateverTheDurability(final Durability durability) {
+    final Path folder = temporary.resolve("trace");
+    final long[] now = new long[1];
+    try (Recorder recorder =
+        Recorder.start(
+            folder,
+            manifest(),
+            RecorderOptions.blocking(ExitRing.MIN_CAPACITY)
+                .with(durability, () -> now[0] += 400_000_000),
+            () -> YieldingIdleStrategy.INSTANCE,
+            reason -> {})) {
+      write(recorder, 10, 2000);
+    }
+    assertReads(folder, 10, 2000);
+  }
+
+  @Test
   void shouldSkipWhatIsDamagedAndSayWhich() throws IOException {
     final Path folder = temporary.resolve("trace");
     try (Recorder recorder = start(folder)) {
@@ -270,7 +362,7 @@ final class RecorderTest {
         List.of("gap \\d+, has a batch whose checksum is wrong; "),
         List.of(readings(folder, 4, 5000)));
     try (FileChannel channel = FileChannel.open(queue, StandardOpenOption.WRITE)) {
-      channel.truncate(good.length / 8192 * 4096L);
+      channel.truncate(16 << 10); // in the queue's first index page
     }
     assertLinesMatch(
         List.of("gap 5000, is not as vmexit has written it; "), List.of(readings(folder, 4, 5000)));

@@ -21,10 +21,10 @@ import java.util.Arrays;
  * stays as KVM gave it and the record has no bytes.
  */
 final class InstructionLocator {
-  private static final int MAX = Instruction.MAX_LENGTH;
+  static final int MAX = Instruction.MAX_LENGTH;
 
   /** Place of rip in the window: how far back decoding can begin. */
-  private static final int HERE = 64;
+  static final int HERE = 64;
 
   private static final int PAGE_OFFSET = 0xFFF;
   private static final int HLT_OPCODE = 0xF4;
@@ -33,7 +33,11 @@ final class InstructionLocator {
   private final Mmu mmu;
   private final long state;
   private final Decoder decoder = new Decoder();
-  private final Instruction insn = new Instruction();
+  private final Instruction decoded = new Instruction();
+
+  /** The instruction that is looked at: what was decoded last, or one known from before. */
+  private Instruction insn = decoded;
+
   private final Translation.Result translation = new Translation.Result();
 
   /** Bytes from rip - 64 to rip + 15; which of them could be read. */
@@ -43,6 +47,8 @@ final class InstructionLocator {
 
   private int first;
   private int end;
+
+  private final LocatedInstructions located = new LocatedInstructions();
 
   InstructionLocator(final GuestMemory memory, final Mmu mmu, final long state) {
     this.memory = memory;
@@ -59,16 +65,55 @@ final class InstructionLocator {
 
   /** Fills in rip and bytes of a port access. */
   void port(final int codeSize, final VcpuExit exit) {
+    access(codeSize, exit, true);
+  }
+
+  private void access(final int codeSize, final VcpuExit exit, final boolean port) {
     final long rip = HostMemory.getLong(state + StateLayout.RIP);
-    read(rip, codeSize);
-    if (!exit.write) {
-      if (decode(HERE, codeSize) && isPort(exit)) {
-        take(exit, rip, codeSize, HERE);
-      }
+    final long here = windowAddress(rip, codeSize);
+    if (here != 0 && known(here, rip, codeSize, exit, port)) {
       return;
     }
-    // Behind the instruction in KVM's emulator; on it where hardware told of the access.
-    takeBehind(exit, rip, codeSize, true);
+    read(rip, codeSize);
+    if (exit.write) {
+      // Behind the instruction in KVM's emulator; on it where hardware told of the access.
+      takeBehind(exit, rip, codeSize, port);
+    } else if (decode(HERE, codeSize) && fits(exit, port)) {
+      take(exit, rip, codeSize, HERE);
+    }
+    if (here != 0 && exit.instructionLength > 0) {
+      final int behind = (int) (rip - exit.rip);
+      final LocatedInstructions.Place place = located.add(rip, codeSize, here, behind);
+      decoder.decode(exit.instruction, 0, exit.instructionLength, codeSize, place.instruction);
+    }
+  }
+
+  /** Whether it is the instruction that this place had before, with the same bytes around. */
+  private boolean known(
+      final long here,
+      final long rip,
+      final int codeSize,
+      final VcpuExit exit,
+      final boolean port) {
+    final LocatedInstructions.Place place = located.find(rip, codeSize, here);
+    if (place == null || !exit.write && place.behind > 0) {
+      return false;
+    }
+    insn = place.instruction;
+    ripOfDecoded = rip - place.behind;
+    final boolean fits = fits(exit, port);
+    insn = decoded;
+    if (fits) {
+      exit.rip = rip - place.behind;
+      exit.instructionLength = place.instruction.length;
+      // Safe: inside the window, whose page is mapped.
+      HostMemory.copyOut(here + HERE - place.behind, exit.instruction, 0, exit.instructionLength);
+    }
+    return fits;
+  }
+
+  private boolean fits(final VcpuExit exit, final boolean port) {
+    return port ? isPort(exit) : touches(exit);
   }
 
   private boolean isPort(final VcpuExit exit) {
@@ -103,15 +148,7 @@ final class InstructionLocator {
 
   /** Fills in rip and bytes of an access to a guest-physical address. */
   void memory(final int codeSize, final VcpuExit exit) {
-    final long rip = HostMemory.getLong(state + StateLayout.RIP);
-    read(rip, codeSize);
-    if (!exit.write) {
-      if (decode(HERE, codeSize) && touches(exit)) {
-        take(exit, rip, codeSize, HERE);
-      }
-      return;
-    }
-    takeBehind(exit, rip, codeSize, false);
+    access(codeSize, exit, false);
   }
 
   /**
@@ -124,15 +161,13 @@ final class InstructionLocator {
     int found = 0;
     int fits = 0;
     for (int length = 1; length <= MAX; length++) {
-      if (decode(HERE - length, codeSize)
-          && insn.length == length
-          && (port ? isPort(exit) : touches(exit))) {
+      if (decode(HERE - length, codeSize) && insn.length == length && fits(exit, port)) {
         found |= 1 << length;
         fits++;
       }
     }
     if (fits == 0) {
-      if (decode(HERE, codeSize) && (port ? isPort(exit) : touches(exit))) {
+      if (decode(HERE, codeSize) && fits(exit, port)) {
         take(exit, rip, codeSize, HERE);
       }
       return;
@@ -235,6 +270,15 @@ final class InstructionLocator {
   /** Fills in rip and bytes of a HLT that has just been executed. */
   void halt(final int codeSize, final VcpuExit exit) {
     final long rip = HostMemory.getLong(state + StateLayout.RIP);
+    final long here = windowAddress(rip, codeSize);
+    if (here != 0) {
+      if (HostMemory.getByte(here + HERE - 1) == HLT_OPCODE) {
+        exit.rip = rip - 1;
+        exit.instructionLength = 1;
+        exit.instruction[0] = (byte) HLT_OPCODE;
+      }
+      return;
+    }
     read(rip, codeSize);
     if (first <= HERE - 1 && (window[HERE - 1] & 0xFF) == HLT_OPCODE) {
       take(exit, rip - 1, codeSize, HERE - 1);
@@ -262,17 +306,37 @@ final class InstructionLocator {
     return true;
   }
 
+  /** Where the window lies in this process, if it does not cross a page's end; else 0. */
+  private long windowAddress(final long rip, final int codeSize) {
+    final long linear =
+        codeSize == 8
+            ? rip
+            : rip + HostMemory.getLong(state + StateLayout.segment(Seg.CS) + StateLayout.SEG_BASE)
+                & 0xFFFF_FFFFL;
+    final int offset = (int) linear & PAGE_OFFSET;
+    if (offset < HERE || offset + MAX > PAGE_OFFSET + 1) {
+      return 0;
+    }
+    setContext();
+    final long host = host(linear & ~(long) PAGE_OFFSET);
+    return host == 0 ? 0 : host + offset - HERE;
+  }
+
+  private void setContext() {
+    mmu.setContext(
+        HostMemory.getLong(state + StateLayout.CR0),
+        HostMemory.getLong(state + StateLayout.CR3),
+        HostMemory.getLong(state + StateLayout.CR4),
+        HostMemory.getLong(state + StateLayout.EFER));
+  }
+
   /** Reads the bytes around rip: all up to it, if its page and the one before can be read. */
   private void read(final long rip, final int codeSize) {
     ripOfWindow = rip - HERE;
     final boolean wide = codeSize == 8;
     final long base =
         wide ? 0 : HostMemory.getLong(state + StateLayout.segment(Seg.CS) + StateLayout.SEG_BASE);
-    mmu.setContext(
-        HostMemory.getLong(state + StateLayout.CR0),
-        HostMemory.getLong(state + StateLayout.CR3),
-        HostMemory.getLong(state + StateLayout.CR4),
-        HostMemory.getLong(state + StateLayout.EFER));
+    setContext();
     long page = -1;
     long host = 0;
     first = HERE;

@@ -41,6 +41,8 @@ final class KvmApi {
   static final long SET_DEBUGREGS = 0x4080_AEA2L;
   static final long GET_XSAVE = 0x9000_AEA4L;
   static final long SET_XSAVE = 0x5000_AEA5L;
+  static final long GET_XCRS = 0x8188_AEA6L;
+  static final long SET_XCRS = 0x4188_AEA7L;
   static final long SET_GUEST_DEBUG = 0x4048_AE9BL;
   static final long GET_TSC_KHZ = 0xAEA3L;
 
@@ -53,6 +55,7 @@ final class KvmApi {
   static final int CAP_X86_MSR_FILTER = 189;
   static final int CAP_EXIT_ON_EMULATION_FAILURE = 204;
   static final int CAP_XSAVE = 55;
+  static final int CAP_XCRS = 56;
   static final int CAP_NR_VCPUS = 9;
   static final int CAP_MAX_VCPUS = 66;
   static final int CAP_NR_MEMSLOTS = 10;

@@ -1,5 +1,8 @@
 package dev.vmexit.vcpu.kvm;
 
+import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.memory.HostMemory;
+
 /**
  * Offsets of {@code struct kvm_vcpu_events} (KVM API, 4.31): what is about to be delivered.
  *
@@ -24,4 +27,26 @@ final class KvmEvents {
   static final int FLAGS = 20;
 
   private KvmEvents() {}
+
+  /** Whether an NMI would be taken at the next entry. */
+  static boolean isNmiInjectable(final long events) {
+    return HostMemory.getByte(events + NMI_MASKED) == 0
+        && HostMemory.getByte(events + NMI_PENDING) == 0
+        && HostMemory.getByte(events + INTERRUPT_SHADOW) == 0;
+  }
+
+  /** Those bits of {@code ExitEvent.INTERRUPT_*} that are here. */
+  static int interruptState(final long events) {
+    return (HostMemory.getByte(events + INTERRUPT_SHADOW) != 0 ? ExitEvent.INTERRUPT_SHADOW : 0)
+        | (HostMemory.getByte(events + NMI_MASKED) != 0 ? ExitEvent.INTERRUPT_NMI_BLOCKED : 0);
+  }
+
+  /** Puts in an exception to be delivered at the next entry. */
+  static void putException(
+      final long events, final int vector, final boolean hasErrorCode, final int errorCode) {
+    HostMemory.putByte(events + EXCEPTION_INJECTED, 1);
+    HostMemory.putByte(events + EXCEPTION_VECTOR, vector);
+    HostMemory.putByte(events + EXCEPTION_HAS_ERROR_CODE, hasErrorCode ? 1 : 0);
+    HostMemory.putInt(events + EXCEPTION_ERROR_CODE, errorCode);
+  }
 }

@@ -36,6 +36,10 @@ final class KvmRegisters {
   private static final int DR7 = 40;
   private static final int DEBUGREGS_SIZE = 128;
 
+  // struct kvm_xcrs: count 4, flags 4; 16 entries: number 4, reserved 4, value 8; padding.
+  private static final int XCR0_VALUE = 16;
+  private static final int XCRS_SIZE = 392;
+
   private static final long ALL =
       KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS;
 
@@ -44,17 +48,20 @@ final class KvmRegisters {
   private final long run;
   private final long state;
   private final boolean sync;
+  private final boolean hasXcrs;
 
   // Ours, outside the heap, until close.
   private final long own = HostMemory.allocate(KvmRun.EVENTS + KvmEvents.SIZE);
   private final long xsave = HostMemory.allocate(KvmXsave.SIZE);
   private final long msrs = HostMemory.allocate(MSRS_HEADER + (long) MSR_ENTRY * MSR_COUNT);
   private final long debug = HostMemory.allocate(DEBUGREGS_SIZE);
+  private final long single = HostMemory.allocate(MSRS_HEADER + MSR_ENTRY);
+  private final long xcrs = HostMemory.allocate(XCRS_SIZE);
 
   /** Where regs, sregs and events are, at the offsets of {@link KvmRun}: shared page or own. */
   private final long at;
 
-  private long apicBase = 0xFEE0_0900L;
+  private long apicBase;
   private boolean dirty;
 
   KvmRegisters(
@@ -62,7 +69,11 @@ final class KvmRegisters {
       final int fd,
       final long run,
       final long state,
-      final boolean sync) {
+      final boolean sync,
+      final boolean hasXcrs,
+      final long apicBase) {
+    this.apicBase = apicBase;
+    this.hasXcrs = hasXcrs;
     this.errno = errno;
     this.fd = fd;
     this.run = run;
@@ -104,10 +115,19 @@ final class KvmRegisters {
     apicBase = HostMemory.getLong(at + KvmRun.SREGS + KvmSregs.APIC_BASE);
   }
 
+  /** Fills in where the data segments begin, which few records ask for. */
+  void loadDataSegments() {
+    KvmSregs.loadDataSegments(at + KvmRun.SREGS, state);
+  }
+
   /** Fills the whole state block, for a look from outside or for the interpreter. */
   void loadAll() {
     KvmSregs.load(at + KvmRun.SREGS, state);
-    // Safe, all three: each struct is ours and has the request's size.
+    // Safe, all four: each struct is ours and has the request's size.
+    if (hasXcrs) {
+      call("KVM_GET_XCRS", KvmApi.GET_XCRS, xcrs);
+      HostMemory.putLong(state + StateLayout.XCR0, HostMemory.getLong(xcrs + XCR0_VALUE));
+    }
     call("KVM_GET_XSAVE", KvmApi.GET_XSAVE, xsave);
     KvmXsave.load(xsave, state);
     call("KVM_GET_MSRS", KvmApi.GET_MSRS, msrs);
@@ -129,7 +149,12 @@ final class KvmRegisters {
     HostMemory.copy(state, at + KvmRun.REGS, KvmRun.REGS_SIZE);
     KvmSregs.store(state, at + KvmRun.SREGS, apicBase);
     dirty = true;
-    // Safe, all four: each struct is ours and has the request's size.
+    // Safe, all six: each struct is ours and has the request's size.
+    if (hasXcrs) {
+      HostMemory.putInt(xcrs, 1);
+      HostMemory.putLong(xcrs + XCR0_VALUE, HostMemory.getLong(state + StateLayout.XCR0));
+      call("KVM_SET_XCRS", KvmApi.SET_XCRS, xcrs);
+    }
     call("KVM_GET_XSAVE", KvmApi.GET_XSAVE, xsave);
     KvmXsave.store(state, xsave);
     call("KVM_SET_XSAVE", KvmApi.SET_XSAVE, xsave);
@@ -173,18 +198,22 @@ final class KvmRegisters {
     }
   }
 
+  /** Reads one MSR. */
+  long getMsr(final int index) {
+    // Safe: the struct has the one entry that it says.
+    HostMemory.putInt(single, 1);
+    HostMemory.putInt(single + MSRS_HEADER, index);
+    call("KVM_GET_MSRS", KvmApi.GET_MSRS, single);
+    return HostMemory.getLong(single + MSRS_HEADER + MSR_DATA);
+  }
+
   /** Sets one MSR. */
   void setMsr(final int index, final long value) {
-    final long struct = HostMemory.allocate(MSRS_HEADER + MSR_ENTRY);
-    try {
-      HostMemory.putInt(struct, 1);
-      HostMemory.putInt(struct + MSRS_HEADER, index);
-      HostMemory.putLong(struct + MSRS_HEADER + MSR_DATA, value);
-      // Safe: the struct has the one entry that it says, and outlives the call.
-      call("KVM_SET_MSRS", KvmApi.SET_MSRS, struct);
-    } finally {
-      HostMemory.free(struct);
-    }
+    HostMemory.putInt(single, 1);
+    HostMemory.putInt(single + MSRS_HEADER, index);
+    HostMemory.putLong(single + MSRS_HEADER + MSR_DATA, value);
+    // Safe: the struct has the one entry that it says.
+    call("KVM_SET_MSRS", KvmApi.SET_MSRS, single);
   }
 
   private void call(final String name, final long request, final long struct) {
@@ -199,5 +228,7 @@ final class KvmRegisters {
     HostMemory.free(xsave);
     HostMemory.free(msrs);
     HostMemory.free(debug);
+    HostMemory.free(xcrs);
+    HostMemory.free(single);
   }
 }

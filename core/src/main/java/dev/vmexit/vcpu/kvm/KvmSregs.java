@@ -65,6 +65,20 @@ final class KvmSregs {
     HostMemory.putLong(state + StateLayout.EFER, HostMemory.getLong(sregs + EFER));
   }
 
+  /** Copies the bases of ES, DS, FS and GS. */
+  static void loadDataSegments(final long sregs, final long state) {
+    loadBase(sregs, state, Seg.ES);
+    loadBase(sregs, state, Seg.DS);
+    loadBase(sregs, state, Seg.FS);
+    loadBase(sregs, state, Seg.GS);
+  }
+
+  private static void loadBase(final long sregs, final long state, final int number) {
+    HostMemory.putLong(
+        state + StateLayout.segment(number) + StateLayout.SEG_BASE,
+        HostMemory.getLong(sregs + SEGMENTS[number] + SEGMENT_BASE));
+  }
+
   /** Copies all. */
   static void load(final long sregs, final long state) {
     loadBrief(sregs, state);

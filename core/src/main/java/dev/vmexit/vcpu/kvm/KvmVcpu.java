@@ -8,16 +8,13 @@ import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.TableWrites;
 import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
-import dev.vmexit.x86.ControlRegisters;
 import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Msr;
-import dev.vmexit.x86.Seg;
 import dev.vmexit.x86.decode.Instruction;
 import dev.vmexit.x86.decode.Mnemonic;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
-import java.util.Locale;
 
 /**
  * A processor of {@code /dev/kvm}: the descriptor of one vCPU and the page that it shares with KVM.
@@ -35,6 +32,9 @@ public final class KvmVcpu implements Vcpu {
   private static final int OWES_MMIO_READ = 2;
   private static final int OWES_MSR = 3;
   private static final int OWES_INTERPRETER = 4;
+
+  private static final long APIC_BASE = 0xFEE0_0800L;
+  private static final long APIC_BASE_BSP = 1 << 8;
 
   private static final VarHandle KICKED;
   private static final VarHandle IN_GUEST;
@@ -65,7 +65,7 @@ public final class KvmVcpu implements Vcpu {
   private KvmRegisters registers;
   private InstructionLocator locator;
   private KvmCpuid cpuid;
-  private int tscKilohertz;
+  private TscClock tsc;
 
   /** Set by the first entry; {@link #kick} sees it null or whole. */
   private volatile VcpuSignal signal;
@@ -93,7 +93,9 @@ public final class KvmVcpu implements Vcpu {
   private String failure = "";
 
   private long deadline = Long.MAX_VALUE;
-  private long deadlineNanos;
+
+  /** The machine's clock at the last entry. */
+  private long machineNanos;
 
   KvmVcpu(
       final int fd,
@@ -118,12 +120,22 @@ public final class KvmVcpu implements Vcpu {
         (vm.checkExtension(KvmApi.CAP_SYNC_REGS)
                 & (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS))
             == (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS);
-    registers = new KvmRegisters(errno, fd, run, state, sync);
+    registers =
+        new KvmRegisters(
+            errno,
+            fd,
+            run,
+            state,
+            sync,
+            vm.checkExtension(KvmApi.CAP_XCRS) != 0,
+            id == 0 ? APIC_BASE | APIC_BASE_BSP : APIC_BASE);
     locator = new InstructionLocator(memory, mmu, state);
+    int tscKilohertz = 0;
     if (vm.checkExtension(KvmApi.CAP_GET_TSC_KHZ) != 0) {
       // Safe: a request without an argument.
       tscKilohertz = Math.max(0, Libc.ioctl(errno, fd, KvmApi.GET_TSC_KHZ, 0));
     }
+    tsc = new TscClock(tscKilohertz);
     cpuid = vm.supportedCpuid().forVcpu(id, tscKilohertz);
     final long struct = HostMemory.allocate(KvmCpuid.bytes(cpuid.count()));
     try {
@@ -173,6 +185,9 @@ public final class KvmVcpu implements Vcpu {
       stateChanged = false;
       registers.storeAll();
     }
+    if (tsc.isStale(machineNanos)) {
+      tsc.set(machineNanos, registers.getMsr(Msr.TSC));
+    }
     while (true) {
       final int result = runOnce();
       if (result == 0) {
@@ -197,7 +212,7 @@ public final class KvmVcpu implements Vcpu {
     knownCr8 = cr8;
     HostMemory.putLong(r + KvmRun.CR8, cr8);
     HostMemory.putByte(r + KvmRun.REQUEST_INTERRUPT_WINDOW, windowWanted ? 1 : 0);
-    signal.arm(deadline, deadlineNanos);
+    signal.arm(deadline, deadline - machineNanos);
     // Pairs with kick(): either it sees us in guest and signals, or we see its mark here.
     IN_GUEST.setVolatile(this, true);
     if ((boolean) KICKED.getVolatile(this)) {
@@ -262,6 +277,7 @@ public final class KvmVcpu implements Vcpu {
     exit.address = 0;
     exit.value = 0;
     exit.size = 0;
+    exit.count = 1;
     exit.write = false;
     return reason;
   }
@@ -274,10 +290,14 @@ public final class KvmVcpu implements Vcpu {
     owes = OWES_NOTHING;
     switch (owed) {
       case OWES_ITEMS -> {
-        if (!exit.write) {
+        if (exit.count > 1) {
+          // Safe: KVM's items lie inside the mapping, and these are some of them.
+          HostMemory.copyIn(exit.data, 0, itemAddress(), (long) exit.count * exit.size);
+        } else if (!exit.write) {
           HostMemory.put(itemAddress(), exit.size, exit.value);
         }
-        if (++item < HostMemory.getInt(run + KvmRun.IO_COUNT)) {
+        item += exit.count;
+        if (item < HostMemory.getInt(run + KvmRun.IO_COUNT)) {
           return nextItem();
         }
       }
@@ -288,7 +308,7 @@ public final class KvmVcpu implements Vcpu {
           HostMemory.putLong(
               run + KvmRun.MSR_DATA,
               HostMemory.getInt(run + KvmRun.MSR_INDEX) == Msr.TSC_DEADLINE
-                  ? nanosToTsc(exit.value)
+                  ? tsc.toTsc(exit.value)
                   : exit.value);
         }
       }
@@ -302,14 +322,15 @@ public final class KvmVcpu implements Vcpu {
 
   // ---- exits ----
 
-  private int translate() {
+  /** Says in our terms what the shared page says; tests put in what no guest can bring about. */
+  int translate() {
     final int reason = HostMemory.getInt(run + KvmRun.EXIT_REASON);
     return switch (reason) {
       case KvmApi.EXIT_IO -> portAccess();
       case KvmApi.EXIT_MMIO -> memoryAccess();
       case KvmApi.EXIT_HLT -> {
         leave(VcpuExit.HLT);
-        locator.halt(codeSize(), exit);
+        locator.halt(GuestMode.codeSize(state), exit);
         yield VcpuExit.HLT;
       }
       case KvmApi.EXIT_IRQ_WINDOW_OPEN -> leave(VcpuExit.IRQ_WINDOW);
@@ -329,19 +350,7 @@ public final class KvmVcpu implements Vcpu {
         yield VcpuExit.SYSTEM_EVENT;
       }
       case KvmApi.EXIT_INTERNAL_ERROR -> internalError();
-      case KvmApi.EXIT_FAIL_ENTRY ->
-          failed(
-              String.format(
-                  Locale.ROOT,
-                  "KVM cannot enter the guest: hardware reason 0x%x",
-                  HostMemory.getLong(run + KvmRun.HARDWARE_REASON)));
-      default ->
-          failed(
-              String.format(
-                  Locale.ROOT,
-                  "KVM left the guest for a reason that is not handled: %d, hardware reason 0x%x",
-                  reason,
-                  HostMemory.getLong(run + KvmRun.HARDWARE_REASON)));
+      default -> failed(KvmFailure.exit(run));
     };
   }
 
@@ -351,19 +360,18 @@ public final class KvmVcpu implements Vcpu {
     exit.size = HostMemory.getByte(run + KvmRun.IO_SIZE);
     exit.address = HostMemory.getShort(run + KvmRun.IO_PORT);
     item = 0;
-    locator.port(codeSize(), exit);
+    locator.port(GuestMode.codeSize(state), exit);
     pending = !isBehind();
     return nextItem();
   }
 
-  /** A string instruction moves several items at once: each is an exit of its own. */
+  /** A string instruction moves several items: each written is an exit of its own. */
   private int nextItem() {
+    final int left = HostMemory.getInt(run + KvmRun.IO_COUNT) - item;
     exit.reason = VcpuExit.PIO;
     exit.value = exit.write ? HostMemory.get(itemAddress(), exit.size) : 0;
-    owes =
-        exit.write && item + 1 == HostMemory.getInt(run + KvmRun.IO_COUNT)
-            ? OWES_NOTHING
-            : OWES_ITEMS;
+    exit.count = exit.write ? 1 : Math.min(left, VcpuExit.MAX_DATA / exit.size);
+    owes = exit.write && left == 1 ? OWES_NOTHING : OWES_ITEMS;
     return VcpuExit.PIO;
   }
 
@@ -383,7 +391,8 @@ public final class KvmVcpu implements Vcpu {
     } else {
       owes = OWES_MMIO_READ;
     }
-    locator.memory(codeSize(), exit);
+    registers.loadDataSegments();
+    locator.memory(GuestMode.codeSize(state), exit);
     pending = !isBehind();
     return VcpuExit.MMIO;
   }
@@ -403,32 +412,18 @@ public final class KvmVcpu implements Vcpu {
     exit.refused = false;
     if (exit.write) {
       final long value = HostMemory.getLong(run + KvmRun.MSR_DATA);
-      exit.value = exit.address == Msr.TSC_DEADLINE ? tscToNanos(value) : value;
+      exit.value = exit.address == Msr.TSC_DEADLINE ? tsc.toNanos(value) : value;
     }
     pending = true;
     owes = OWES_MSR;
-    locator.current(codeSize(), exit);
+    locator.current(GuestMode.codeSize(state), exit);
     return VcpuExit.MSR;
-  }
-
-  /** The machine's clock counts nanoseconds from when this vCPU's TSC was zero. */
-  private long tscToNanos(final long tsc) {
-    return tscKilohertz == 0 || tsc == 0 ? tsc : Math.max(1, (long) (tsc * (1e6 / tscKilohertz)));
-  }
-
-  private long nanosToTsc(final long nanos) {
-    return tscKilohertz == 0 ? nanos : (long) (nanos * (tscKilohertz / 1e6));
   }
 
   private int internalError() {
     final int suberror = HostMemory.getInt(run + KvmRun.INTERNAL_SUBERROR);
     if (suberror != KvmApi.INTERNAL_ERROR_EMULATION) {
-      return failed(
-          String.format(
-              Locale.ROOT,
-              "KVM met an error of its own: suberror %d, data 0x%x",
-              suberror,
-              HostMemory.getLong(run + KvmRun.INTERNAL_DATA)));
+      return failed(KvmFailure.internal(run));
     }
     return finish();
   }
@@ -439,7 +434,7 @@ public final class KvmVcpu implements Vcpu {
   private int finish() {
     registers.loadAll();
     leave(VcpuExit.FINISHED);
-    final Instruction insn = locator.current(codeSize(), exit);
+    final Instruction insn = locator.current(GuestMode.codeSize(state), exit);
     finishedRip = exit.rip;
     finishedLength = exit.instructionLength;
     System.arraycopy(exit.instruction, 0, finishedBytes, 0, finishedLength);
@@ -513,25 +508,15 @@ public final class KvmVcpu implements Vcpu {
 
   @Override
   public boolean nmiInjectable() {
-    final long events = registers.events();
-    return betweenInstructions()
-        && HostMemory.getByte(events + KvmEvents.NMI_MASKED) == 0
-        && HostMemory.getByte(events + KvmEvents.NMI_PENDING) == 0
-        && HostMemory.getByte(events + KvmEvents.INTERRUPT_SHADOW) == 0;
+    return betweenInstructions() && KvmEvents.isNmiInjectable(registers.events());
   }
 
   @Override
   public int interruptState() {
-    final long events = registers.events();
     return ((HostMemory.getLong(state + StateLayout.RFLAGS) & Flags.IF) != 0
             ? ExitEvent.INTERRUPT_IF
             : 0)
-        | (HostMemory.getByte(events + KvmEvents.INTERRUPT_SHADOW) != 0
-            ? ExitEvent.INTERRUPT_SHADOW
-            : 0)
-        | (HostMemory.getByte(events + KvmEvents.NMI_MASKED) != 0
-            ? ExitEvent.INTERRUPT_NMI_BLOCKED
-            : 0)
+        | KvmEvents.interruptState(registers.events())
         | (windowWanted ? ExitEvent.INTERRUPT_WINDOW : 0);
   }
 
@@ -553,11 +538,7 @@ public final class KvmVcpu implements Vcpu {
 
   @Override
   public void injectException(final int vector, final boolean hasErrorCode, final int errorCode) {
-    final long events = registers.events();
-    HostMemory.putByte(events + KvmEvents.EXCEPTION_INJECTED, 1);
-    HostMemory.putByte(events + KvmEvents.EXCEPTION_VECTOR, vector);
-    HostMemory.putByte(events + KvmEvents.EXCEPTION_HAS_ERROR_CODE, hasErrorCode ? 1 : 0);
-    HostMemory.putInt(events + KvmEvents.EXCEPTION_ERROR_CODE, errorCode);
+    KvmEvents.putException(registers.events(), vector, hasErrorCode, errorCode);
     registers.eventsChanged();
   }
 
@@ -567,9 +548,9 @@ public final class KvmVcpu implements Vcpu {
   }
 
   @Override
-  public void deadline(final long name, final long nanosLeft) {
-    deadline = name;
-    deadlineNanos = nanosLeft;
+  public void deadline(final long newDeadline, final long now) {
+    deadline = newDeadline;
+    machineNanos = now;
   }
 
   @Override
@@ -584,33 +565,35 @@ public final class KvmVcpu implements Vcpu {
     }
   }
 
-  // ---- state ----
+  // ---- debugging ----
 
-  private int codeSize() {
-    final int rights =
-        HostMemory.getInt(state + StateLayout.segment(Seg.CS) + StateLayout.SEG_RIGHTS);
-    if ((HostMemory.getLong(state + StateLayout.EFER) & ControlRegisters.EFER_LMA) != 0
-        && (rights & 1 << 13) != 0) {
-      return 8;
+  /**
+   * Makes the vCPU leave with {@link VcpuExit#DEBUG}, on the instruction that is next.
+   *
+   * @param singleStep after each instruction
+   * @param breakpoints before the instructions at these addresses, at most four
+   */
+  public void debug(final boolean singleStep, final long... breakpoints) {
+    final long struct = HostMemory.allocate(KvmDebug.SIZE);
+    try {
+      KvmDebug.write(struct, singleStep, breakpoints);
+      // Safe: the struct has the request's size and outlives the call, KVM copies it.
+      call("KVM_SET_GUEST_DEBUG", KvmApi.SET_GUEST_DEBUG, struct);
+    } finally {
+      HostMemory.free(struct);
     }
-    return (rights & 1 << 14) != 0 ? 4 : 2;
   }
+
+  /** Address of the page shared with KVM, for tests. */
+  long runPage() {
+    return run;
+  }
+
+  // ---- state ----
 
   @Override
   public int mode() {
-    final long cr0 = HostMemory.getLong(state + StateLayout.CR0);
-    final boolean vm86 =
-        (cr0 & ControlRegisters.CR0_PE) != 0
-            && (HostMemory.getLong(state + StateLayout.RFLAGS) & Flags.VM) != 0;
-    int cpl = 0;
-    if ((cr0 & ControlRegisters.CR0_PE) != 0) {
-      cpl =
-          HostMemory.getInt(state + StateLayout.segment(Seg.SS) + StateLayout.SEG_RIGHTS) >> 5 & 3;
-    }
-    return codeSize()
-        | (vm86 ? 3 : cpl) << ExitEvent.MODE_CPL_SHIFT
-        | ((cr0 & ControlRegisters.CR0_PG) != 0 ? ExitEvent.MODE_PAGING : 0)
-        | (vm86 ? ExitEvent.MODE_VM86 : 0);
+    return GuestMode.bits(state);
   }
 
   @Override

@@ -5,7 +5,8 @@ import dev.vmexit.vcpu.StateLayout;
 
 /**
  * {@code struct kvm_xsave}: the legacy region of XSAVE as FXSAVE64 lays it out (SDM Vol. 1, 10.5.1
- * and 13.4), its header at 512, and how they map to {@link StateLayout}.
+ * and 13.4), its header at 512, the upper halves of YMM at 576 (13.5.4, standard format), and how
+ * they map to {@link StateLayout}.
  */
 final class KvmXsave {
   static final int SIZE = 4096;
@@ -14,6 +15,8 @@ final class KvmXsave {
   private static final int XSTATE_BV = 512;
 
   private static final int COMPONENTS_X87_SSE = 3;
+  private static final int COMPONENT_AVX = 1 << 2;
+  private static final int YMM_UPPER = 576;
 
   private static final int CONTROL = 0;
   private static final int STATUS = 2;
@@ -50,6 +53,10 @@ final class KvmXsave {
           area + XMM + (long) i * REGISTER_SIZE,
           state + StateLayout.XMM + (long) i * StateLayout.XMM_SIZE,
           REGISTER_SIZE);
+      HostMemory.copy(
+          area + YMM_UPPER + (long) i * REGISTER_SIZE,
+          state + StateLayout.XMM + (long) i * StateLayout.XMM_SIZE + REGISTER_SIZE,
+          REGISTER_SIZE);
     }
   }
 
@@ -76,6 +83,16 @@ final class KvmXsave {
           REGISTER_SIZE);
     }
     // Without these bits XRSTOR would put the initial state in place of what stands above.
-    HostMemory.putLong(area + XSTATE_BV, HostMemory.getLong(area + XSTATE_BV) | COMPONENTS_X87_SSE);
+    long components = COMPONENTS_X87_SSE;
+    if ((HostMemory.getLong(state + StateLayout.XCR0) & COMPONENT_AVX) != 0) {
+      components |= COMPONENT_AVX;
+      for (int i = 0; i < 16; i++) {
+        HostMemory.copy(
+            state + StateLayout.XMM + (long) i * StateLayout.XMM_SIZE + REGISTER_SIZE,
+            area + YMM_UPPER + (long) i * REGISTER_SIZE,
+            REGISTER_SIZE);
+      }
+    }
+    HostMemory.putLong(area + XSTATE_BV, HostMemory.getLong(area + XSTATE_BV) | components);
   }
 }

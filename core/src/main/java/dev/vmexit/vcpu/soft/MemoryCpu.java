@@ -66,6 +66,10 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
   private int vector = -1;
   private int errorCode;
   private boolean hasErrorCode;
+
+  /** The fault is of a memory operand's address that is not canonical. */
+  private boolean notCanonical;
+
   private final GuestFault fault = new GuestFault();
 
   // What the last resolve() found, beside the host address that it returned.
@@ -84,6 +88,7 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
   @Override
   public final GuestFault raise(final int faultVector) {
     vector = faultVector;
+    notCanonical = false;
     hasErrorCode = false;
     errorCode = 0;
     throw fault;
@@ -92,6 +97,7 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
   @Override
   public final GuestFault raise(final int faultVector, final int faultErrorCode) {
     vector = faultVector;
+    notCanonical = false;
     hasErrorCode = true;
     errorCode = faultErrorCode;
     throw fault;
@@ -103,6 +109,21 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
 
   final int faultErrorCode() {
     return errorCode;
+  }
+
+  /** #SS for #GP where an address was not canonical: the op that faulted says its segment. */
+  final void faultOfSegment(final boolean stack) {
+    if (stack && notCanonical) {
+      vector = Vector.SS;
+    }
+  }
+
+  private GuestFault raiseNotCanonical() {
+    vector = Vector.GP;
+    hasErrorCode = true;
+    errorCode = 0;
+    notCanonical = true;
+    throw fault;
   }
 
   final boolean faultHasErrorCode() {
@@ -270,12 +291,23 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
     }
   }
 
+  private boolean isCanonical(final long linear) {
+    return linear == linear << 16 >> 16 || !linear64();
+  }
+
   /** What only the slow path can see: misalignment, and accesses that a breakpoint waits for. */
   private void observe(final long linear, final int size, final boolean write) {
-    if (context == USER_CONTEXT && (linear & size - 1) != 0 && checksAlignment()) {
+    checkAlignment(linear, size);
+    breakpoints.access(linear, size, write);
+  }
+
+  private void checkAlignment(final long linear, final int size) {
+    if (context == USER_CONTEXT
+        && (linear & size - 1) != 0
+        && checksAlignment()
+        && isCanonical(linear)) {
       throw raise(Vector.AC, 0);
     }
-    breakpoints.access(linear, size, write);
   }
 
   /** CPL 3 with CR0.AM and RFLAGS.AC (SDM Vol. 3A, 6.15, interrupt 17). */
@@ -291,8 +323,8 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
    */
   private long resolve(final long linear, final int kind) {
     resolvedByPermit = false;
-    if (linear64() && linear != linear << 16 >> 16) {
-      throw raise(Vector.GP, 0);
+    if (!isCanonical(linear)) {
+      throw raiseNotCanonical();
     }
     final Translation.Result r = result;
     translation.translate(linear, kind | accessBits(), r);
@@ -491,6 +523,9 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
   }
 
   private void probe(final long linear, final int size, final int kind) {
+    if (slowMemory && size <= 8 && (size & size - 1) == 0) {
+      checkAlignment(linear, size);
+    }
     resolve(linear, kind);
     if ((linear & 0xFFF) + size > 4096) {
       resolve(secondPage(linear), kind);

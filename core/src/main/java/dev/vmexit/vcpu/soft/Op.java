@@ -32,6 +32,9 @@ public abstract class Op {
   final int segmentBaseOffset;
   final int segment;
 
+  /** The memory operand is in the stack segment: what is wrong with its address is #SS. */
+  final boolean inStack;
+
   /** Outside 64-bit mode: limits and access rights are checked, addresses wrap at 4 GiB. */
   final boolean legacy;
 
@@ -46,6 +49,7 @@ public abstract class Op {
     length = insn.length;
     legacy = insn.codeSize != 8;
     segment = insn.segment;
+    inStack = insn.hasMemory && insn.segment == Seg.SS;
     ripRelative = insn.hasMemory && insn.base == Gpr.RIP;
     displacement = insn.hasMemory ? insn.displacement : 0;
     scaleShift = insn.hasMemory && insn.index >= 0 ? insn.scaleShift : 0;

@@ -343,6 +343,10 @@ public final class Decoder {
         if (!memory(modrm, override, (flags & Form.VECTOR_INDEX) != 0, out)) {
           return outOfBytes(out, prefixes);
         }
+        if ((flags & Form.VECTOR_INDEX) != 0 && (out.addressSize == 2 || (modrm & 7) != 4)) {
+          // A vector as index needs the SIB byte.
+          return invalid(out, prefixes);
+        }
       } else if ((flags & Form.MEMORY_ONLY) != 0) {
         return invalid(out, prefixes);
       }

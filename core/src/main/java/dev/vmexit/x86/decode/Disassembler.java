@@ -253,7 +253,11 @@ public final class Disassembler {
       if (insn.base >= 0) {
         out.append('+');
       }
-      appendGpr(insn.index, insn.addressSize, out);
+      if (insn.mnemonic.name().contains("GATHER")) {
+        appendVectorIndex(insn, out);
+      } else {
+        appendGpr(insn.index, insn.addressSize, out);
+      }
       if (insn.addressSize != 2) {
         out.append('*').append(1 << insn.scaleShift);
       }
@@ -264,6 +268,15 @@ public final class Disassembler {
       appendHex(Math.abs(displacement), out);
     }
     out.append(']');
+  }
+
+  /** As many indexes as there are elements: of half a vector where elements are the longer. */
+  private static void appendVectorIndex(final Instruction insn, final StringBuilder out) {
+    final String name = insn.mnemonic.name();
+    final char indexSize = name.charAt(name.indexOf("GATHER") + 6);
+    final boolean half = indexSize == 'D' && insn.memorySize == 8;
+    final boolean wide = insn.hasPrefix(Instruction.PREFIX_VEX_L) && !half;
+    out.append(wide ? "ymm" : "xmm").append(insn.index);
   }
 
   private static long truncate(final long value, final int size) {

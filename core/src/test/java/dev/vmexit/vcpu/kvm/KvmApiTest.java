@@ -88,6 +88,9 @@ final class KvmApiTest {
     offset(to, "kvm_run", "s.regs.regs", KvmRun.REGS);
     offset(to, "kvm_run", "s.regs.sregs", KvmRun.SREGS);
     offset(to, "kvm_run", "s.regs.events", KvmRun.EVENTS);
+    offset(to, "kvm_guest_debug", "control", KvmDebug.CONTROL);
+    offset(to, "kvm_guest_debug", "arch.debugreg", KvmDebug.REGISTERS);
+    to.put("sizeof(struct kvm_guest_debug)", (long) KvmDebug.SIZE);
     to.put("sizeof(struct kvm_regs)", (long) KvmRun.REGS_SIZE);
     to.put("sizeof(struct kvm_sregs)", (long) KvmSregs.SIZE);
     to.put("sizeof(struct kvm_segment)", (long) KvmSregs.SEGMENT_SIZE);

@@ -126,10 +126,17 @@ final class KvmVcpuTest {
         assertEquals(guest.memory.read16(BareKvm.ADDRESS + 2L * i), guest.vcpu.exit().value);
         assertEquals(0x6F, instruction(guest)[guest.vcpu.exit().instructionLength - 1]);
       }
-      for (int i = 0; i < 3; i++) {
+      for (int i = 0; i < 3; ) {
         assertEquals(VcpuExit.PIO, enter(guest));
-        assertEquals(4, guest.vcpu.exit().size);
-        guest.vcpu.exit().value = 0x1000 + i;
+        final VcpuExit exit = guest.vcpu.exit();
+        assertEquals(4, exit.size);
+        exit.value = 0x1000 + i;
+        for (int at = 0; at < exit.count; at++, i++) {
+          exit.data[4 * at] = (byte) i;
+          exit.data[4 * at + 1] = 0x10;
+          exit.data[4 * at + 2] = 0;
+          exit.data[4 * at + 3] = 0;
+        }
       }
       assertEquals(VcpuExit.HLT, enter(guest));
       for (int i = 0; i < 3; i++) {
@@ -219,7 +226,9 @@ final class KvmVcpuTest {
   @ValueSource(booleans = {false, true})
   void shouldAnswerEveryKickWhenTheGuestNeverStops(final boolean withExits) throws Exception {
     final int rounds = 2_000;
+    final AtomicInteger kicked = new AtomicInteger();
     final AtomicInteger answered = new AtomicInteger();
+    final AtomicInteger late = new AtomicInteger();
     final List<Throwable> troubles = new ArrayList<>();
     final Consumer<Assembler> code =
         a -> {
@@ -237,8 +246,12 @@ final class KvmVcpuTest {
               () -> {
                 try {
                   while (answered.get() < rounds) {
+                    final int asked = kicked.get();
                     if (guest.vcpu.enter(Long.MAX_VALUE) == VcpuExit.KICK) {
                       answered.incrementAndGet();
+                    } else if (asked > answered.get()) {
+                      // Kicked before this entry, and yet it was something else.
+                      late.incrementAndGet();
                     }
                   }
                 } catch (final Throwable e) {
@@ -249,6 +262,7 @@ final class KvmVcpuTest {
       thread.start();
       for (int i = 0; i < rounds && thread.isAlive(); i++) {
         guest.vcpu.kick();
+        kicked.set(i + 1);
         while (answered.get() <= i && thread.isAlive()) {
           Thread.onSpinWait();
         }
@@ -256,6 +270,7 @@ final class KvmVcpuTest {
       thread.join();
       assertEquals(List.of(), troubles);
       assertEquals(rounds, answered.get());
+      assertEquals(0, late.get(), "an entry after the kick is the kick's");
     }
   }
 
@@ -264,7 +279,7 @@ final class KvmVcpuTest {
     try (BareKvm guest = new BareKvm(BootEntry.Mode.LONG64, a -> a.jmp(a.here()))) {
       for (int i = 1; i <= 20; i++) {
         final long before = System.nanoTime();
-        guest.vcpu.deadline(i, 1_000_000);
+        guest.vcpu.deadline(i * 1_000_000L, (i - 1) * 1_000_000L);
         assertEquals(VcpuExit.LIMIT, guest.vcpu.enter(Long.MAX_VALUE));
         assertTrue(System.nanoTime() - before >= 900_000);
       }
@@ -272,11 +287,32 @@ final class KvmVcpuTest {
   }
 
   @Test
-  void shouldKeepNoDescriptorWhenAThousandVmsComeAndGo() throws IOException {
+  void shouldKeepNoDescriptorAndNoMappingWhenAThousandVmsComeAndGo() throws IOException {
     create(10);
-    final long before = descriptors();
+    final long descriptors = descriptors();
+    final long pages = sharedPages();
+    final long size = addressSpace();
     create(1_000);
-    assertEquals(before, descriptors());
+    assertEquals(descriptors, descriptors());
+    assertEquals(pages, sharedPages());
+    // A quarter of what the guest memories were.
+    assertTrue(addressSpace() - size < 1_000 * BareKvm.MEMORY / 4, "guest memory stays mapped");
+    try (BareKvm guest = new BareKvm(BootEntry.Mode.LONG64, a -> a.hlt())) {
+      assertEquals(pages + 1, sharedPages(), "the page of a vCPU is seen");
+      assertEquals(VcpuExit.HLT, enter(guest));
+    }
+  }
+
+  /** Mappings that this process shares with KVM. */
+  private static long sharedPages() throws IOException {
+    try (Stream<String> maps = Files.lines(Path.of("/proc/self/maps"))) {
+      return maps.filter(line -> line.contains("kvm-vcpu")).count();
+    }
+  }
+
+  private static long addressSpace() throws IOException {
+    // Its first number: pages of 4 KiB.
+    return Long.parseLong(Files.readString(Path.of("/proc/self/statm")).split(" ", 2)[0]) << 12;
   }
 
   private static void create(final int count) {

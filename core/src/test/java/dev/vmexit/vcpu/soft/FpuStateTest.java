@@ -126,6 +126,59 @@ final class FpuStateTest {
   }
 
   @Test
+  void shouldRaiseSimdFaultOnceWhenHalvesOfAnAvxInstructionDiffer() {
+    cpu.enableAvx();
+    final int mxcsr = 0x1F80 & ~(4 << 7); // ZM clear
+    cpu.reg32(StateLayout.MXCSR, mxcsr);
+    final int one = StateLayout.XMM + StateLayout.XMM_SIZE;
+    final int two = one + StateLayout.XMM_SIZE;
+    for (int i = 0; i < StateLayout.XMM_SIZE; i += 8) {
+      cpu.reg64(StateLayout.XMM + i, 42);
+      cpu.reg64(one + i, Double.doubleToRawLongBits(1));
+      cpu.reg64(two + i, Double.doubleToRawLongBits(3));
+    }
+    assertEquals(-1, faultOf("C5 F5 5E C2"), "VDIVPD ymm0, ymm1, ymm2");
+    assertEquals(0x20, cpu.reg32(StateLayout.MXCSR) & 0x3F, "inexact in both halves");
+    cpu.reg32(StateLayout.MXCSR, mxcsr);
+    cpu.reg64(StateLayout.XMM, 42);
+    cpu.reg64(two + 16, 0);
+    assertEquals(Vector.XM, faultOf("C5 F5 5E C2"), "1 / 0 in the upper half");
+    assertEquals(4, cpu.reg32(StateLayout.MXCSR) & 0x3F, "nothing of the lower half");
+    assertEquals(42, cpu.reg64(StateLayout.XMM), "no result");
+    cpu.reg64(two, 0);
+    cpu.reg64(two + 16, Double.doubleToRawLongBits(3));
+    cpu.reg32(StateLayout.MXCSR, mxcsr);
+    assertEquals(Vector.XM, faultOf("C5 F5 5E C2"), "1 / 0 in the lower half");
+    assertEquals(42, cpu.reg64(StateLayout.XMM), "no result");
+    cpu.reg32(StateLayout.MXCSR, mxcsr);
+    assertEquals(-1, faultOf("F2 0F 59 C9"), "MULSD xmm1, xmm1");
+    assertEquals(0, cpu.reg32(StateLayout.MXCSR) & 0x3F, "nothing is left over");
+  }
+
+  @Test
+  void shouldBeUndefinedWhenTheGuestHasNotEnabledAvx() {
+    assertEquals(Vector.UD, faultOf("C5 F5 EF C2"), "VPXOR without OSXSAVE");
+    cpu.enableAvx();
+    assertEquals(-1, faultOf("C5 F5 EF C2"));
+    cpu.reg64(StateLayout.XCR0, 3);
+    assertEquals(Vector.UD, faultOf("C5 F5 EF C2"), "VPXOR without XCR0.AVX");
+    cpu.reg64(StateLayout.XCR0, 7);
+    setCr0(ControlRegisters.CR0_TS);
+    assertEquals(Vector.NM, faultOf("C5 F5 EF C2"));
+  }
+
+  @Test
+  void shouldRaiseProtectionFaultWhenAnAlignedAvxMoveIsNot() {
+    cpu.enableAvx();
+    cpu.gpr(Gpr.RDI, BASE + 16);
+    assertEquals(Vector.GP, faultOf("C5 FD 6F 07"), "VMOVDQA of 32 bytes");
+    assertEquals(-1, faultOf("C5 F9 6F 07"), "VMOVDQA of 16 bytes");
+    cpu.gpr(Gpr.RDI, BASE + 1);
+    assertEquals(-1, faultOf("C5 FE 6F 07"), "VMOVDQU");
+    assertEquals(-1, faultOf("C5 F5 FE 07"), "VPADDD");
+  }
+
+  @Test
   void shouldRaiseProtectionFaultWhenOperandIsMisaligned() {
     cpu.gpr(Gpr.RDI, BASE + 8);
     assertEquals(Vector.GP, faultOf("66 0F 6F 07"), "MOVDQA load");

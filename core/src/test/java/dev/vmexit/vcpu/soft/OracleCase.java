@@ -51,6 +51,9 @@ final class OracleCase {
   /** FXSAVE image, or null where the case has to do with general registers alone. */
   byte[] fx;
 
+  /** Upper halves of the YMM registers beside {@link #fx}, or null for what they are. */
+  byte[] high;
+
   long flags;
 
   /** RFLAGS bits that the instruction leaves undefined. */

@@ -108,7 +108,12 @@ final class SoftProcessor implements AutoCloseable {
 
   /** As {@link HostProcessor#run}; throws where the code does not come to its end. */
   long run(
-      final byte[] code, final long[] gprs, final long flags, final byte[] fx, final byte[] data) {
+      final byte[] code,
+      final long[] gprs,
+      final long flags,
+      final byte[] fx,
+      final byte[] high,
+      final byte[] data) {
     final byte[] withEnd = Arrays.copyOf(code, code.length + 1);
     withEnd[code.length] = (byte) HLT;
     memory.write(codeAddress, withEnd, 0, withEnd.length);
@@ -125,6 +130,9 @@ final class SoftProcessor implements AutoCloseable {
         state + StateLayout.RFLAGS, (flags & (Flags.ARITHMETIC | Flags.DF)) | Flags.RESERVED_1);
     system();
     loadFx(fx);
+    for (int i = 0; high != null && i < 16; i++) {
+      HostMemory.copyIn(high, 16 * i, state + upperHalf(i), 16);
+    }
     vcpu.stateChanged();
     final long limit = HostMemory.getLong(state + StateLayout.RETIRED) + MOST_INSTRUCTIONS;
     int reason = vcpu.enter(limit);
@@ -146,7 +154,14 @@ final class SoftProcessor implements AutoCloseable {
     if (fx != null) {
       storeFx(fx);
     }
+    for (int i = 0; high != null && i < 16; i++) {
+      HostMemory.copyOut(state + upperHalf(i), high, 16 * i, 16);
+    }
     return vcpu.rflags() & (Flags.ARITHMETIC | Flags.DF);
+  }
+
+  private static int upperHalf(final int register) {
+    return StateLayout.XMM + register * StateLayout.XMM_SIZE + 16;
   }
 
   Backing backing() {
@@ -195,7 +210,11 @@ final class SoftProcessor implements AutoCloseable {
             | ControlRegisters.CR0_PG);
     HostMemory.putLong(
         state + StateLayout.CR4,
-        ControlRegisters.CR4_PAE | ControlRegisters.CR4_OSFXSR | ControlRegisters.CR4_OSXMMEXCPT);
+        ControlRegisters.CR4_PAE
+            | ControlRegisters.CR4_OSFXSR
+            | ControlRegisters.CR4_OSXMMEXCPT
+            | ControlRegisters.CR4_OSXSAVE);
+    HostMemory.putLong(state + StateLayout.XCR0, 7);
     HostMemory.putLong(
         state + StateLayout.EFER, ControlRegisters.EFER_LME | ControlRegisters.EFER_LMA);
     for (int i = Seg.ES; i <= Seg.GS; i++) {

@@ -74,6 +74,16 @@ final class SoftVcpuOracleTest {
 
   @ParameterizedTest
   @EnumSource(SoftProcessor.Backing.class)
+  void shouldAgreeWithHostWhenInstructionsHaveVexPrefixes(final SoftProcessor.Backing backing) {
+    assumeTrue(
+        HostProcessor.hasFlags("avx2", "bmi1", "bmi2", "fma", "f16c", "vaes", "vpclmulqdq"),
+        "SKIPPED: the host's processor is below x86-64-v3, or has no VAES");
+    open(backing);
+    compare(VexForms.all(), cases(backing));
+  }
+
+  @ParameterizedTest
+  @EnumSource(SoftProcessor.Backing.class)
   void shouldAgreeWithHostWhenInstructionsAreX87(final SoftProcessor.Backing backing) {
     open(backing);
     compare(X87Forms.all(), cases(backing));
@@ -185,13 +195,15 @@ final class SoftVcpuOracleTest {
     final long[] softGprs = c.gprs.clone();
     final byte[] hostFx = c.fx == null ? null : c.fx.clone();
     final byte[] softFx = c.fx == null ? null : c.fx.clone();
+    final byte[] hostHigh = c.high == null ? null : c.high.clone();
+    final byte[] softHigh = c.high == null ? null : c.high.clone();
     final byte[] hostMemory = new byte[WINDOW + OracleCase.MEMORY_BYTES];
     System.arraycopy(c.memory, 0, hostMemory, WINDOW, OracleCase.MEMORY_BYTES);
     final byte[] softMemory = c.memory.clone();
-    final long hostFlags = host.run(code, hostGprs, c.flags, hostFx, hostMemory);
+    final long hostFlags = host.run(code, hostGprs, c.flags, hostFx, hostHigh, hostMemory);
     final StringBuilder text = new StringBuilder();
     try {
-      final long softFlags = soft.run(softCode, softGprs, c.flags, softFx, softMemory);
+      final long softFlags = soft.run(softCode, softGprs, c.flags, softFx, softHigh, softMemory);
       final long flagsDiffer = (hostFlags ^ softFlags) & ~c.undefinedFlags;
       if (flagsDiffer != 0) {
         differ(text, "flags", hostFlags & ~c.undefinedFlags, softFlags & ~c.undefinedFlags);
@@ -207,7 +219,11 @@ final class SoftVcpuOracleTest {
         differ(text, "memory+" + at, hostMemory[WINDOW + at], softMemory[at]);
       }
       if (c.fx != null) {
-        FxComparison.compare(hostFx, softFx, c, text);
+        FxComparison.compare(hostFx, softFx, c.undefinedStatus, text);
+      }
+      if (c.high != null && !Arrays.equals(hostHigh, softHigh)) {
+        text.append(" upper halves host ").append(HEX.formatHex(hostHigh));
+        text.append(" soft ").append(HEX.formatHex(softHigh)).append(';');
       }
     } catch (final IllegalStateException | AssertionError e) {
       text.append(' ').append(e.getMessage());

@@ -56,7 +56,7 @@ final class SseForms {
   }
 
   /** Random x87 and SSE state, and floating-point numbers in memory. */
-  private static void state(final OracleCase c) {
+  static void state(final OracleCase c) {
     final byte[] fx = new byte[HostProcessor.FX_SIZE];
     FloatValues.put(fx, FX_CONTROL, 2, 0x37F);
     FloatValues.put(fx, FX_STATUS, 2, (long) c.below(8) << 11);

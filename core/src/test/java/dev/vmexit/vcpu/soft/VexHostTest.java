@@ -209,7 +209,7 @@ final class VexHostTest {
   }
 
   /** Bits of RFLAGS that the manual leaves undefined. */
-  private static int undefined(final Mnemonic mnemonic) {
+  static int undefined(final Mnemonic mnemonic) {
     return switch (mnemonic) {
       case ANDN, BLSI, BLSMSK, BLSR, BZHI -> Flags.AF | Flags.PF;
       case BEXTR -> Flags.AF | Flags.SF | Flags.PF;

@@ -67,10 +67,12 @@ final class VexMasks {
     @Override
     public void execute(final SoftCpu cpu) {
       checkAvx(cpu);
-      final long linear = readAddress(cpu, size);
       final long result = cpu.state + RESULT;
       for (int i = 0; i < size; i += element) {
-        final long value = isSet(cpu, mask, i, element) ? cpu.load(linear + i, element) : 0;
+        long value = 0;
+        if (isSet(cpu, mask, i, element)) {
+          value = cpu.load(displacedAddress(cpu, i, element, false), element);
+        }
         HostMemory.put(result + i, element, value);
       }
       copy(result, cpu.state + destination, size);
@@ -93,15 +95,17 @@ final class VexMasks {
     @Override
     public void execute(final SoftCpu cpu) {
       checkAvx(cpu);
-      final long linear = writeAddress(cpu, size);
       for (int i = 0; i < size; i += element) {
         if (isSet(cpu, mask, i, element)) {
-          cpu.probeWrite(linear + i, element);
+          cpu.probeWrite(displacedAddress(cpu, i, element, true), element);
         }
       }
       for (int i = 0; i < size; i += element) {
         if (isSet(cpu, mask, i, element)) {
-          cpu.store(linear + i, element, HostMemory.get(cpu.state + source + i, element));
+          cpu.store(
+              displacedAddress(cpu, i, element, true),
+              element,
+              HostMemory.get(cpu.state + source + i, element));
         }
       }
     }

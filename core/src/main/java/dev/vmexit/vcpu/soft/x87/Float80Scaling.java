@@ -104,8 +104,14 @@ final class Float80Scaling {
     }
     Float80.denormal(f, ea, ma);
     Float80.denormal(f, eb, mb);
-    if (Float80.isZero(ea, ma) || Float80.isInfinite(eb, mb)) {
+    if (Float80.isZero(ea, ma)) {
       Float80.result(f, ea, ma);
+      return 0;
+    }
+    if (Float80.isInfinite(eb, mb)) {
+      // Not as it is: a denormal underflows where that is not masked.
+      f.set(ea >>> 15 & 1, SoftFloat.extendedExponent(ea, ma), SoftFloat.normalize(ma));
+      f.packExtended();
       return 0;
     }
     final int exponentA = SoftFloat.extendedExponent(ea, ma);

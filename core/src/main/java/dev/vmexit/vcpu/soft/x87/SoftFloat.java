@@ -417,6 +417,12 @@ public final class SoftFloat {
         high = 0;
         low = 0;
         return FINITE;
+      } else if (tiny && (masks & UNDERFLOW) == 0) {
+        // Nothing is delivered, so what is lost is judged with no bound on the exponent either.
+        flags |= UNDERFLOW | (((high & ~mask) | low) != 0 ? PRECISION : 0);
+        high = 0;
+        low = 0;
+        return FINITE;
       } else {
         shiftRight(minimum - exponent);
         exponent = minimum;
@@ -433,7 +439,7 @@ public final class SoftFloat {
         exponent++;
       }
     }
-    if (tiny && (inexact || (masks & UNDERFLOW) == 0)) {
+    if (tiny && inexact) {
       flags |= UNDERFLOW;
     }
     if (inexact) {
