@@ -103,8 +103,8 @@ final class BadInputTest {
       value = {
         "run nope                         | nope;debian-12-cloud;--kernel FILE",
         "guest fetch nope                 | nope;debian-12-cloud",
-        "run --vcpus 2                    | --vcpus 2;1 vCPU",
-        "run --vcpus 0                    | --vcpus 0;1 vCPU",
+        "run --vcpus 2                    | --vcpus 2;the software vCPU is one",
+        "run --vcpus 0                    | --vcpus 0;a number from 1 to",
         "run --backend kvm --clock virtual | --backend kvm;--clock virtual;--backend soft",
         "run --backend kvm --mmu shadow   | --backend kvm;--mmu shadow;--backend soft",
         "run --console gtk                | --console gtk;stdio or none",
