@@ -457,7 +457,7 @@ final class RunCommand implements Callable<Integer> {
       err.flush();
       return ExitStatus.RECORDING_FAILED;
     }
-    final long dropped = recorder.sink(0).dropped();
+    final long dropped = recorder.dropped();
     if (dropped > 0) {
       err.println("vmexit: " + dropped + " exits were dropped, as the recorder was too slow");
     }
