@@ -5,7 +5,8 @@ import dev.vmexit.device.MmioDevice;
 import dev.vmexit.device.TimerQueue;
 
 /**
- * The local APIC of one vCPU in xAPIC mode (SDM Vol. 3A, chapter 11). x2APIC is not offered.
+ * The local APIC of one vCPU (SDM Vol. 3A, chapter 11), its registers in memory or, in x2APIC mode,
+ * in MSRs ({@link X2ApicMsrs}).
  *
  * <pre>
  *   0x020 ID       0x080 TPR   0x0D0 LDR   0x100-0x170 ISR    0x2F0       -
@@ -238,8 +239,8 @@ public final class LocalApic implements MmioDevice {
 
   /** Writes IA32_APIC_BASE; false when that must be #GP. */
   boolean apicBase(final long value) {
-    final boolean same = (value & ~(BASE_ENABLE | BASE_BSP)) == BASE;
-    if (!same || (value & BASE_BSP) != (apicBase & BASE_BSP)) {
+    final boolean same = (value & ~(BASE_ENABLE | BASE_BSP | BASE_X2APIC)) == BASE;
+    if (!same || (value & BASE_BSP) != (apicBase & BASE_BSP) || !reaches(value)) {
       return false;
     }
     final boolean wasEnabled = hardwareEnabled();
@@ -248,6 +249,20 @@ public final class LocalApic implements MmioDevice {
       reset();
     }
     return true;
+  }
+
+  /** Whether the modes may follow each other (SDM Vol. 3A, figure 11-27). */
+  private boolean reaches(final long value) {
+    final boolean enable = (value & BASE_ENABLE) != 0;
+    if ((value & BASE_X2APIC) != 0) {
+      return enable && hardwareEnabled();
+    }
+    return !(enable && x2apic());
+  }
+
+  /** Whether the registers are in MSRs. */
+  boolean x2apic() {
+    return (apicBase & BASE_X2APIC) != 0;
   }
 
   boolean hardwareEnabled() {
@@ -280,8 +295,13 @@ public final class LocalApic implements MmioDevice {
     if (!hardwareEnabled()) {
       return false;
     }
+    if (x2apic()) {
+      return X2ApicMsrs.matches(id, destination, logical);
+    }
     if (!logical) {
-      return destination == ApicMessage.BROADCAST || destination == idRegister >>> 24;
+      return destination == ApicMessage.BROADCAST_X2APIC
+          || destination == ApicMessage.BROADCAST
+          || destination == idRegister >>> 24;
     }
     final int mine = ldr >>> 24;
     if (dfr >>> 28 == 0xF) {
@@ -420,7 +440,7 @@ public final class LocalApic implements MmioDevice {
 
   @Override
   public long readMmio(final long offset, final int size) {
-    if (!hardwareEnabled()) {
+    if (!hardwareEnabled() || x2apic()) {
       return -1;
     }
     if ((offset & 0xC) != 0) {
@@ -431,12 +451,13 @@ public final class LocalApic implements MmioDevice {
 
   @Override
   public void writeMmio(final long offset, final int size, final long value) {
-    if (hardwareEnabled() && (offset & 0xF) == 0 && size >= 4) {
+    if (hardwareEnabled() && !x2apic() && (offset & 0xF) == 0 && size >= 4) {
       writeRegister((int) offset >> 4, (int) value);
     }
   }
 
-  private int readRegister(final int register) {
+  /** A register by its offset in memory over 16. */
+  int readRegister(final int register) {
     return switch (register) {
       case 0x02 -> idRegister;
       case 0x03 -> VERSION;
@@ -464,7 +485,7 @@ public final class LocalApic implements MmioDevice {
     };
   }
 
-  private void writeRegister(final int register, final int value) {
+  void writeRegister(final int register, final int value) {
     switch (register) {
       case 0x02 -> idRegister = value & 0xFF00_0000;
       case 0x08 -> {
@@ -532,6 +553,13 @@ public final class LocalApic implements MmioDevice {
     update();
   }
 
+  /** Writes both halves of the ICR, as in x2APIC mode, and sends. */
+  void command(final int high, final int low) {
+    icrHigh = high;
+    icrLow = low & ICR_BITS;
+    send();
+  }
+
   private void send() {
     final int mode = icrLow >> 8 & 7;
     final int vector = icrLow & 0xFF;
@@ -545,7 +573,13 @@ public final class LocalApic implements MmioDevice {
       return;
     }
     switch (icrLow >> 18 & 3) {
-      case 0 -> bus.deliver(icrHigh >>> 24, (icrLow & ICR_LOGICAL) != 0, mode, vector, false);
+      case 0 ->
+          bus.deliver(
+              x2apic() ? icrHigh : icrHigh >>> 24,
+              (icrLow & ICR_LOGICAL) != 0,
+              mode,
+              vector,
+              false);
       case 1 -> {
         if (vectored) {
           acceptVector(vector, false);

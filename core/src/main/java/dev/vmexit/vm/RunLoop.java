@@ -107,7 +107,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     this.waitsForStartup = number > 0;
     group.onKick(number, vcpu::kick);
     if (number == 0) {
-      input = new MachineInput(commands, platform.uart(), irqchip, group);
+      input = new MachineInput(commands, platform, group);
       commands.onOffer(vcpu::kick);
     } else {
       input = null;
@@ -385,6 +385,13 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
         begin(ExitKind.TSC);
         clock.deviceExit();
         exit.value = clock.nanos() + HostMemory.getLong(state + StateLayout.TSC_OFFSET);
+        event.value = exit.value;
+        finish();
+      }
+      case VcpuExit.RANDOM -> {
+        begin(ExitKind.TSC);
+        clock.deviceExit();
+        exit.value = clock.random();
         event.value = exit.value;
         finish();
       }

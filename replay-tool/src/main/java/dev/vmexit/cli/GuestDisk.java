@@ -39,12 +39,16 @@ final class GuestDisk {
       set timeout=5
       set default=0
       menuentry "Debian 12, 64-bit" --hotkey=6 {
-        linux /boot/vmlinuz-64 %s
+        linux /boot/vmlinuz-64 OPTIONS-64
         initrd /boot/initrd-64.gz
       }
       menuentry "Debian 12, 32-bit" --hotkey=3 {
-        linux /boot/vmlinuz-32 %s
+        linux /boot/vmlinuz-32 OPTIONS-32
         initrd /boot/initrd-32.gz
+      }
+      menuentry "Debian 12, 64-bit, on the display" --hotkey=d {
+        linux /boot/vmlinuz-64 console=tty0 tsc=reliable panic=-1
+        initrd /boot/initrd-64.gz
       }
       menuentry "Power off" --hotkey=p {
         halt
@@ -146,7 +150,8 @@ final class GuestDisk {
   }
 
   private static String menu(final GuestStore.Guest wide, final GuestStore.Guest narrow) {
-    return MENU.formatted(wide.commandLine(), narrow.commandLine());
+    return MENU.replace("OPTIONS-64", wide.commandLine())
+        .replace("OPTIONS-32", narrow.commandLine());
   }
 
   private static Path fill(

@@ -112,10 +112,11 @@ final class MachineOptions implements AutoCloseable {
   /**
    * Opens what the options name.
    *
-   * @param screen takes what the display shows, where there is one
+   * @param exitOn text to look for on the display, or null
+   * @param onText called when it was seen, on a thread of the display's
    * @param messages takes what happens to files, a line each
    */
-  Peripherals open(final ScreenSink screen, final PrintWriter messages) {
+  Peripherals open(final String exitOn, final Runnable onText, final PrintWriter messages) {
     err = messages;
     final List<BlockStore> stores = new ArrayList<>();
     for (final String disk : disks) {
@@ -129,7 +130,13 @@ final class MachineOptions implements AutoCloseable {
         hasBios() ? Optional.of(firmware()) : Optional.empty(),
         stores,
         cd,
-        hasDisplay() ? Optional.of(screen) : Optional.empty());
+        hasDisplay() ? Optional.of(display(exitOn, onText)) : Optional.empty());
+  }
+
+  private ScreenSink display(final String exitOn, final Runnable onText) {
+    final TextDisplay terminal = new TextDisplay(System.out, exitOn, onText);
+    open.add(terminal);
+    return terminal;
   }
 
   private static Path cdImage(final Path path) {
@@ -219,7 +226,7 @@ final class MachineOptions implements AutoCloseable {
     err.flush();
   }
 
-  /** Gives files back. */
+  /** Gives terminal and files back; does nothing when called again. */
   @Override
   public void close() {
     for (final AutoCloseable file : open) {
@@ -229,5 +236,6 @@ final class MachineOptions implements AutoCloseable {
         tell(e.getMessage());
       }
     }
+    open.clear();
   }
 }

@@ -31,8 +31,6 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
 import java.util.function.IntFunction;
 import org.agrona.concurrent.BackoffIdleStrategy;
 import org.agrona.concurrent.SystemNanoClock;
@@ -356,7 +354,7 @@ final class RunCommand implements Callable<Integer> {
                 options,
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
                 new RecordingNews(folder, machine, err));
-    final boolean quiet = "none".equals(console);
+    final boolean quiet = "none".equals(console) || hardware.hasDisplay();
     final boolean builtIn = isBuiltIn();
     boolean begun = false;
     RunResult result = null;
@@ -384,7 +382,8 @@ final class RunCommand implements Callable<Integer> {
                     output,
                     debugExit,
                     SystemNanoClock.INSTANCE),
-                closing.open((cells, columns, rows, cursor) -> {}, err),
+                closing.open(
+                    exitOn, () -> machine.ifSet(m -> m.commands().stop(RunEnd.TEXT_SEEN)), err),
                 sinks)) {
       vm.onThread(placement::pinVcpu);
       if (recorder != null) {
@@ -399,12 +398,14 @@ final class RunCommand implements Callable<Integer> {
       if (recorder != null && recorder.failure() != null) {
         vm.commands().stop(RunEnd.RECORDER_FAILED);
       }
-      try (Stopper stopper = new Stopper(vm, timeout);
-          ConsoleInput input = quiet || builtIn ? null : ConsoleInput.open(vm.commands())) {
+      try (RunStopper stopper = new RunStopper(vm, timeout);
+          ConsoleInput input = input(vm, quiet || builtIn)) {
         begun = true;
         result = onVcpuThread(vm);
       } finally {
         output.close();
+        // Gives the terminal back before anything is said.
+        hardware.close();
       }
       if (!quiet && !output.atLineStart()) {
         System.out.println();
@@ -418,6 +419,13 @@ final class RunCommand implements Callable<Integer> {
         closeQuietly(recorder);
       }
     }
+  }
+
+  private ConsoleInput input(final VirtualMachine vm, final boolean none) {
+    if (hardware.hasDisplay()) {
+      return ConsoleInput.openKeyboard(vm.commands());
+    }
+    return none ? null : ConsoleInput.open(vm.commands());
   }
 
   private int finish(
@@ -554,35 +562,5 @@ final class RunCommand implements Callable<Integer> {
       throw new IllegalStateException("vcpu0 died: " + failure.get(), failure.get());
     }
     return result.get();
-  }
-
-  /** Ends the run when the time is over. */
-  private static final class Stopper implements AutoCloseable {
-    private final CountDownLatch done = new CountDownLatch(1);
-
-    Stopper(final VirtualMachine vm, final Double seconds) {
-      if (seconds != null) {
-        final Thread timer =
-            new Thread(
-                () -> {
-                  try {
-                    if (!done.await((long) (seconds * 1e9), TimeUnit.NANOSECONDS)) {
-                      vm.commands().stop(RunEnd.TIMEOUT);
-                    }
-                  } catch (final InterruptedException e) {
-                    Thread.currentThread().interrupt();
-                  }
-                },
-                "timeout");
-        timer.setDaemon(true);
-        timer.start();
-      }
-    }
-
-    @Override
-    public void close() {
-      done.countDown();
-      SignalStop.disarm();
-    }
   }
 }

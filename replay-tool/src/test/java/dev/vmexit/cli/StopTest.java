@@ -141,6 +141,35 @@ final class StopTest {
   }
 
   @Test
+  void shouldStopTheGuestInOrderWhenTheRecordingCannotGoOn() throws Exception {
+    final Path guest = FlatGuests.write(temporary.resolve("guest"), FlatGuests::chatter);
+    final List<String> words = new ArrayList<>(List.of(arguments(guest)));
+    words.addAll(List.of("--roll", "1M"));
+    final Path elsewhere = temporary.resolve("elsewhere");
+    try (ForkedTool tool = ForkedTool.start(temporary, words.toArray(String[]::new))) {
+      for (int i = 0; i < DOTS; i++) {
+        tool.await(".");
+      }
+      // There is no place for the next file.
+      Files.move(TraceFolder.queue(trace()), elsewhere);
+      final Tool.Outcome run = tool.end();
+      assertEquals(ExitStatus.RECORDING_FAILED, run.status(), run.toString());
+      assertEquals(4, run.err().lines().count(), run.err());
+      run.assertSays(
+          "vmexit: stopped, as the recording could not go on\n",
+          "vmexit: " + trace() + ": recording ended early: " + TraceFolder.queue(trace()),
+          ".cq4: no such folder; what came before can be read\n",
+          "trace: " + trace() + "\n");
+    }
+    Files.move(elsewhere, TraceFolder.queue(trace()));
+    final Tool.Outcome replay = Tool.run("replay", trace().toString());
+    assertEquals(ExitStatus.OK, replay.status(), replay.toString());
+    assertTrue(
+        replay.out().contains("This recording was not closed (recording failed: "), replay.out());
+    assertTrue(records() > DOTS * (FlatGuests.PER_DOT + 1L), replay.out());
+  }
+
+  @Test
   void shouldKeepTheEndOfALongRunAndReplayIt() throws Exception {
     final int kept = 50_000;
     final Path guest = FlatGuests.write(temporary.resolve("guest"), FlatGuests::chatter);

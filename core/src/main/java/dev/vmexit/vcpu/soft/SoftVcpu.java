@@ -96,7 +96,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     this.model = model;
     memory.addWriteListener(writeListener);
     Arrays.fill(jumpBlocks, Block.NONE);
-    ResetState.apply(state);
+    ResetState.apply(state, model.signature());
     modeChanged();
   }
 
