@@ -40,7 +40,6 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.agrona.concurrent.BackoffIdleStrategy;
-import org.agrona.concurrent.SystemNanoClock;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -176,6 +175,8 @@ final class RunCommand implements Callable<Integer> {
 
   @Mixin private RecordingOptions recording;
 
+  @Mixin private TimestampOptions timestamps;
+
   @Option(
       names = "--console",
       paramLabel = "KIND",
@@ -209,6 +210,7 @@ final class RunCommand implements Callable<Integer> {
     }
     final Set<ExitKind> kinds = kinds();
     final RecorderOptions options = recording.options();
+    timestamps.begin(spec.commandLine().getErr());
     try (GuestLoader.Loaded loaded = load()) {
       placement.lock(loaded.memory());
       return run(loaded, kinds, options);
@@ -354,7 +356,8 @@ final class RunCommand implements Callable<Integer> {
     final boolean builtIn = isBuiltIn();
     boolean begun = false;
     RunResult result = null;
-    final ExitSink sink = recorder == null ? new NullExitSink() : recorder.sink(0);
+    final ExitSink sink = 
+        recorder == null ? new NullExitSink() : timestamps.sink(recorder.sink(0));
     final ConsoleOutput output =
         new ConsoleOutput(
             quiet ? null : System.out,
@@ -375,7 +378,7 @@ final class RunCommand implements Callable<Integer> {
                     output,
                     output,
                     debugExit,
-                    SystemNanoClock.INSTANCE),
+                    timestamps.clock()),
                 closing.open((cells, columns, rows, cursor) -> {}, err),
                 sink)) {
       if (recorder != null) {
@@ -526,7 +529,7 @@ final class RunCommand implements Callable<Integer> {
         kvm ? "hardware" : mmu.name().toLowerCase(Locale.ROOT),
         kvm ? HostCpu.read().model() + " (KVM)" : cpu,
         clock.name().toLowerCase(Locale.ROOT),
-        "System.nanoTime",
+        timestamps.source(),
         Instant.now(),
         kinds);
   }
