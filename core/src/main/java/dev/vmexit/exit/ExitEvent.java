@@ -22,7 +22,7 @@ package dev.vmexit.exit;
  * <tr><td>CPUID</td><td>leaf</td><td>subleaf</td><td>0</td><td>false</td><td>0</td></tr>
  * <tr><td>HLT</td><td>0</td><td>0</td><td>0</td><td>false</td><td>RFLAGS.IF</td></tr>
  * <tr><td>INVLPG</td><td>gva</td><td>0</td><td>0</td><td>false</td><td>0</td></tr>
- * <tr><td>TSC</td><td>0: RDTSC, 1: RDTSCP</td><td>counter</td><td>8</td><td>false</td><td>0</td></tr>
+ * <tr><td>TSC</td><td>0: RDTSC, 1: RDTSCP, 2: RDRAND, 3: RDSEED</td><td>counter, random number</td><td>8</td><td>false</td><td>0</td></tr>
  * <tr><td>INJECT</td><td>vector</td><td>request-to-injection time, ns, or -1</td><td>0</td>
  * <td>has error code</td><td>INJECT_*</td></tr>
  * <tr><td>DMA</td><td>gpa</td><td>length</td><td>0</td><td>true</td><td>0; bytes in data</td></tr>
@@ -48,6 +48,12 @@ public final class ExitEvent {
 
   /** A write to a read-only slot: becomes MMIO. */
   public static final int PF_READ_ONLY = 5;
+
+  // address of TSC.
+  public static final int TSC_RDTSC = 0;
+  public static final int TSC_RDTSCP = 1;
+  public static final int TSC_RDRAND = 2;
+  public static final int TSC_RDSEED = 3;
 
   // detail of INJECT.
   public static final int INJECT_INTERRUPT = 0;

@@ -15,7 +15,7 @@ public enum ExitKind {
   CPUID,
   HLT,
   INVLPG,
-  /** Time-stamp counter read. */
+  /** Time-stamp counter read, or a random number; the address says which instruction asked. */
   TSC,
   /** Interrupt, exception or NMI injected at an entry. */
   INJECT,

@@ -1,6 +1,8 @@
 package dev.vmexit.exit;
 
-/** Passes records on without their host times: those of two runs of a virtual clock are the same. */
+/**
+ * Passes records on without their host times: those of two runs of a virtual clock are the same.
+ */
 public final class UntimedSink implements ExitSink {
   private final ExitSink sink;
 

@@ -5,7 +5,7 @@ interface ApicBus {
   /**
    * Delivers a message to whom it names.
    *
-   * @param destination 8-bit APIC ID or logical destination
+   * @param destination APIC ID or logical destination: 8 bits, 32 from an x2APIC
    * @param logical whether it is a logical one
    * @param mode {@link ApicMessage}'s FIXED to EXT_INT
    * @param level whether the interrupt is level-triggered

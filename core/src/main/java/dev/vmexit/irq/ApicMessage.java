@@ -13,5 +13,8 @@ final class ApicMessage {
   /** Physical destination of all processors. */
   static final int BROADCAST = 0xFF;
 
+  /** The same from an x2APIC. */
+  static final int BROADCAST_X2APIC = -1;
+
   private ApicMessage() {}
 }

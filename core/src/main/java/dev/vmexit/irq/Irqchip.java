@@ -187,11 +187,30 @@ public final class Irqchip {
   /**
    * Writes IA32_APIC_BASE.
    *
-   * @return false when the guest must get #GP: reserved bits, x2APIC mode, or another address, as
-   *     the page cannot be moved here
+   * @return false when the guest must get #GP: reserved bits, a mode that cannot follow, or another
+   *     address, as the page cannot be moved here
    */
   public boolean apicBase(final int vcpu, final long value) {
     return apics[vcpu].apicBase(value);
+  }
+
+  /**
+   * Whether a vCPU's x2APIC has a register that can be read.
+   *
+   * @param msr {@code Msr.X2APIC_FIRST} to {@code X2APIC_LAST}
+   */
+  public boolean x2apicReadable(final int vcpu, final int msr) {
+    return X2ApicMsrs.readable(apics[vcpu], msr & 0xFF);
+  }
+
+  /** Reads a register that {@link #x2apicReadable} knows. */
+  public long x2apic(final int vcpu, final int msr) {
+    return X2ApicMsrs.read(apics[vcpu], msr & 0xFF);
+  }
+
+  /** Writes a register of the x2APIC; false when the guest must get #GP. */
+  public boolean x2apic(final int vcpu, final int msr, final long value) {
+    return X2ApicMsrs.write(apics[vcpu], msr & 0xFF, value);
   }
 
   /** IA32_TSC_DEADLINE. */
@@ -217,6 +236,21 @@ public final class Irqchip {
   /** The vector of a start-up IPI that came since the last call, or {@link #NONE}. */
   public int takeStartup(final int vcpu) {
     return apics[vcpu].takeStartup();
+  }
+
+  /** Whether an INIT or a start-up IPI waits to be taken. */
+  public boolean messagePending(final int vcpu) {
+    return apics[vcpu].messagePending();
+  }
+
+  /** Whether something came since the last call that a vCPU must leave the guest for. */
+  public boolean takeNews(final int vcpu) {
+    return apics[vcpu].takeNews();
+  }
+
+  /** Resets a local APIC, as INIT does: all but its ID (SDM Vol. 3A, 11.4.7.3). */
+  public void reset(final int vcpu) {
+    apics[vcpu].initReset();
   }
 
   private void picChanged(final boolean level) {

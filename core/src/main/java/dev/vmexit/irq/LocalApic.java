@@ -5,7 +5,8 @@ import dev.vmexit.device.MmioDevice;
 import dev.vmexit.device.TimerQueue;
 
 /**
- * The local APIC of one vCPU in xAPIC mode (SDM Vol. 3A, chapter 11). x2APIC is not offered.
+ * The local APIC of one vCPU (SDM Vol. 3A, chapter 11), its registers in memory or, in x2APIC mode,
+ * in MSRs ({@link X2ApicMsrs}).
  *
  * <pre>
  *   0x020 ID       0x080 TPR   0x0D0 LDR   0x100-0x170 ISR    0x2F0       -
@@ -100,6 +101,9 @@ public final class LocalApic implements MmioDevice {
    * Whether {@link #pendingVector} or the PIC has something: kept up to date, asked at each entry.
    */
   private boolean pending;
+
+  /** Something came, perhaps by another vCPU's doing, since {@link #takeNews}. */
+  private boolean news;
 
   LocalApic(final int id, final MachineClock clock, final TimerQueue timers, final ApicBus bus) {
     this.id = id;
@@ -203,6 +207,23 @@ public final class LocalApic implements MmioDevice {
     return vector;
   }
 
+  boolean messagePending() {
+    return init || startupVector != NONE;
+  }
+
+  /** Whether something came since the last call that the vCPU must look at. */
+  boolean takeNews() {
+    final boolean taken = news;
+    news = false;
+    return taken;
+  }
+
+  /** What INIT does: the state after power-up but for the ID and the base. */
+  void initReset() {
+    nmi = false;
+    reset();
+  }
+
   int cr8() {
     return tpr >> 4;
   }
@@ -218,8 +239,8 @@ public final class LocalApic implements MmioDevice {
 
   /** Writes IA32_APIC_BASE; false when that must be #GP. */
   boolean apicBase(final long value) {
-    final boolean same = (value & ~(BASE_ENABLE | BASE_BSP)) == BASE;
-    if (!same || (value & BASE_BSP) != (apicBase & BASE_BSP)) {
+    final boolean same = (value & ~(BASE_ENABLE | BASE_BSP | BASE_X2APIC)) == BASE;
+    if (!same || (value & BASE_BSP) != (apicBase & BASE_BSP) || !reaches(value)) {
       return false;
     }
     final boolean wasEnabled = hardwareEnabled();
@@ -228,6 +249,20 @@ public final class LocalApic implements MmioDevice {
       reset();
     }
     return true;
+  }
+
+  /** Whether the modes may follow each other (SDM Vol. 3A, figure 11-27). */
+  private boolean reaches(final long value) {
+    final boolean enable = (value & BASE_ENABLE) != 0;
+    if ((value & BASE_X2APIC) != 0) {
+      return enable && hardwareEnabled();
+    }
+    return !(enable && x2apic());
+  }
+
+  /** Whether the registers are in MSRs. */
+  boolean x2apic() {
+    return (apicBase & BASE_X2APIC) != 0;
   }
 
   boolean hardwareEnabled() {
@@ -260,8 +295,13 @@ public final class LocalApic implements MmioDevice {
     if (!hardwareEnabled()) {
       return false;
     }
+    if (x2apic()) {
+      return X2ApicMsrs.matches(id, destination, logical);
+    }
     if (!logical) {
-      return destination == ApicMessage.BROADCAST || destination == idRegister >>> 24;
+      return destination == ApicMessage.BROADCAST_X2APIC
+          || destination == ApicMessage.BROADCAST
+          || destination == idRegister >>> 24;
     }
     final int mine = ldr >>> 24;
     if (dfr >>> 28 == 0xF) {
@@ -278,9 +318,18 @@ public final class LocalApic implements MmioDevice {
       case ApicMessage.FIXED, ApicMessage.LOWEST_PRIORITY -> {
         return acceptVector(vector, level);
       }
-      case ApicMessage.NMI -> nmi = true;
-      case ApicMessage.INIT -> init = true;
-      case ApicMessage.STARTUP -> startupVector = vector;
+      case ApicMessage.NMI -> {
+        nmi = true;
+        news = true;
+      }
+      case ApicMessage.INIT -> {
+        init = true;
+        news = true;
+      }
+      case ApicMessage.STARTUP -> {
+        startupVector = vector;
+        news = true;
+      }
       case ApicMessage.EXT_INT -> {
         extIntMessage = true;
         update();
@@ -370,7 +419,9 @@ public final class LocalApic implements MmioDevice {
   }
 
   private void update() {
+    final boolean was = pending;
     pending = extIntPending() || pendingVector() != NONE;
+    news |= pending && !was;
   }
 
   private void endOfInterrupt() {
@@ -389,7 +440,7 @@ public final class LocalApic implements MmioDevice {
 
   @Override
   public long readMmio(final long offset, final int size) {
-    if (!hardwareEnabled()) {
+    if (!hardwareEnabled() || x2apic()) {
       return -1;
     }
     if ((offset & 0xC) != 0) {
@@ -400,12 +451,13 @@ public final class LocalApic implements MmioDevice {
 
   @Override
   public void writeMmio(final long offset, final int size, final long value) {
-    if (hardwareEnabled() && (offset & 0xF) == 0 && size >= 4) {
+    if (hardwareEnabled() && !x2apic() && (offset & 0xF) == 0 && size >= 4) {
       writeRegister((int) offset >> 4, (int) value);
     }
   }
 
-  private int readRegister(final int register) {
+  /** A register by its offset in memory over 16. */
+  int readRegister(final int register) {
     return switch (register) {
       case 0x02 -> idRegister;
       case 0x03 -> VERSION;
@@ -433,7 +485,7 @@ public final class LocalApic implements MmioDevice {
     };
   }
 
-  private void writeRegister(final int register, final int value) {
+  void writeRegister(final int register, final int value) {
     switch (register) {
       case 0x02 -> idRegister = value & 0xFF00_0000;
       case 0x08 -> {
@@ -501,6 +553,13 @@ public final class LocalApic implements MmioDevice {
     update();
   }
 
+  /** Writes both halves of the ICR, as in x2APIC mode, and sends. */
+  void command(final int high, final int low) {
+    icrHigh = high;
+    icrLow = low & ICR_BITS;
+    send();
+  }
+
   private void send() {
     final int mode = icrLow >> 8 & 7;
     final int vector = icrLow & 0xFF;
@@ -514,7 +573,13 @@ public final class LocalApic implements MmioDevice {
       return;
     }
     switch (icrLow >> 18 & 3) {
-      case 0 -> bus.deliver(icrHigh >>> 24, (icrLow & ICR_LOGICAL) != 0, mode, vector, false);
+      case 0 ->
+          bus.deliver(
+              x2apic() ? icrHigh : icrHigh >>> 24,
+              (icrLow & ICR_LOGICAL) != 0,
+              mode,
+              vector,
+              false);
       case 1 -> {
         if (vectored) {
           acceptVector(vector, false);

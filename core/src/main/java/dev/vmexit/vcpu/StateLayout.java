@@ -93,6 +93,11 @@ public final class StateLayout {
   /** Nested-paging PAE PDPTEs, 4 x 8 (SDM Vol. 3A, 4.4.1: loaded with CR3). */
   public static final int PDPTE = 0x300;
 
+  /** The eleven fixed-range MTRRs, then eight pairs of variable ones, 8 bytes each. */
+  public static final int MTRR_FIXED = 0x320;
+
+  public static final int MTRR_VARIABLE = MTRR_FIXED + 11 * 8;
+
   /** x87 registers by physical number (not by stack position), 16 bytes each, 10 used. */
   public static final int FPU_REGISTERS = 0x400;
 

@@ -47,6 +47,9 @@ public final class VcpuExit {
   /** The vCPU cannot go on: {@link Vcpu#failure} says why. */
   public static final int FAILED = 17;
 
+  /** RDRAND or RDSEED: {@link #address} says which, as {@code ExitEvent.TSC_*} does. */
+  public static final int RANDOM = 18;
+
   public int reason;
 
   /** rip of the instruction that exits. */

@@ -1,5 +1,9 @@
 package dev.vmexit.vm;
 
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteOrder;
+import java.security.SecureRandom;
 import org.agrona.concurrent.NanoClock;
 
 /**
@@ -13,6 +17,15 @@ final class HostClock implements RunClock {
   private static final long MIN_QUANTUM = 256;
   private static final long MAX_QUANTUM = 50_000;
 
+  /** Bytes that are asked of the host at once, so that an exit rarely does. */
+  private static final int RANDOM_BYTES = 4096;
+
+  private static final VarHandle LONG =
+      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
+
+  private final SecureRandom entropy = new SecureRandom();
+  private final byte[] randoms = new byte[RANDOM_BYTES];
+  private int randomsLeft;
   private final NanoClock source;
   private final long start;
   private long now;
@@ -50,5 +63,15 @@ final class HostClock implements RunClock {
   public boolean skipTo(final long deadline) {
     advance(source.nanoTime());
     return false;
+  }
+
+  @Override
+  public long random() {
+    if (randomsLeft == 0) {
+      entropy.nextBytes(randoms);
+      randomsLeft = randoms.length;
+    }
+    randomsLeft -= Long.BYTES;
+    return (long) LONG.get(randoms, randomsLeft);
   }
 }

@@ -19,4 +19,10 @@ interface RunClock extends MachineClock {
    * @return true where the clock is there now; false where the caller has to wait
    */
   boolean skipTo(long deadline);
+
+  /**
+   * 64 random bits for RDRAND and RDSEED: the host's, or with time that follows the guest the same
+   * in each run.
+   */
+  long random();
 }

@@ -2,6 +2,7 @@ package dev.vmexit.vm;
 
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.vcpu.StateLayout;
+import java.util.SplittableRandom;
 
 /**
  * Machine time that follows the guest: one nanosecond an instruction, some for a device's answer,
@@ -11,7 +12,10 @@ final class VirtualClock implements RunClock {
   /** A guest that polls a clock or a port gets there in as many polls as on a real machine. */
   private static final long DEVICE_EXIT_NANOS = 250;
 
+  private static final long RANDOM_SEED = 2006;
+
   private final long state;
+  private final SplittableRandom numbers = new SplittableRandom(RANDOM_SEED);
   private long skipped;
 
   /**
@@ -53,5 +57,10 @@ final class VirtualClock implements RunClock {
       skipped += deadline - now;
     }
     return true;
+  }
+
+  @Override
+  public long random() {
+    return numbers.nextLong();
   }
 }

@@ -15,7 +15,23 @@ public final class Msr {
   public static final int SYSENTER_EIP = 0x176;
   public static final int MCG_CAP = 0x179;
   public static final int MCG_STATUS = 0x17A;
+  public static final int PLATFORM_INFO = 0xCE;
+  public static final int PERF_STATUS = 0x198;
+  public static final int PERF_CTL = 0x199;
+  public static final int THERM_STATUS = 0x19C;
   public static final int MISC_ENABLE = 0x1A0;
+  public static final int DEBUGCTL = 0x1D9;
+
+  /** IA32_MTRR_PHYSBASE0; PHYSMASK0 is the next one, and so on by pairs. */
+  public static final int MTRR_VARIABLE_FIRST = 0x200;
+
+  public static final int MTRR_FIX64K_00000 = 0x250;
+  public static final int MTRR_FIX16K_80000 = 0x258;
+  public static final int MTRR_FIX16K_A0000 = 0x259;
+
+  /** IA32_MTRR_FIX4K_C0000, the first of eight. */
+  public static final int MTRR_FIX4K_FIRST = 0x268;
+
   public static final int PAT = 0x277;
   public static final int MTRR_DEF_TYPE = 0x2FF;
   public static final int TSC_DEADLINE = 0x6E0;

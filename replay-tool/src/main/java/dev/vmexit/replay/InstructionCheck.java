@@ -346,7 +346,11 @@ final class InstructionCheck {
   }
 
   private boolean invalidate(final ExitEvent event) {
-    if (!operation(insn.mnemonic == Mnemonic.INVLPG, "INVLPG")) {
+    if (insn.mnemonic == Mnemonic.INVPCID) {
+      // The address stands in memory.
+      return true;
+    }
+    if (!operation(insn.mnemonic == Mnemonic.INVLPG, "INVLPG or INVPCID")) {
       return false;
     }
     final int known = EffectiveAddress.knownBits(event, insn.segment);
@@ -359,8 +363,15 @@ final class InstructionCheck {
   }
 
   private boolean timeStamp(final ExitEvent event) {
-    final boolean withId = insn.mnemonic == Mnemonic.RDTSCP;
-    return operation(withId || insn.mnemonic == Mnemonic.RDTSC, "RDTSC or RDTSCP")
-        && findings.same("form", event.address, withId ? 1 : 0);
+    final int form =
+        switch (insn.mnemonic) {
+          case RDTSC -> ExitEvent.TSC_RDTSC;
+          case RDTSCP -> ExitEvent.TSC_RDTSCP;
+          case RDRAND -> ExitEvent.TSC_RDRAND;
+          case RDSEED -> ExitEvent.TSC_RDSEED;
+          default -> -1;
+        };
+    return operation(form >= 0, "RDTSC, RDTSCP, RDRAND or RDSEED")
+        && findings.same("form", event.address, form);
   }
 }

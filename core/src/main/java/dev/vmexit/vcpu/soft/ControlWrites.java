@@ -25,6 +25,9 @@ final class ControlWrites {
   private static final long CR0_PAGING =
       ControlRegisters.CR0_PG | ControlRegisters.CR0_WP | ControlRegisters.CR0_PE;
 
+  /** Bits of CR3 that name a process context while CR4.PCIDE is set. */
+  private static final long PCID = 0xFFF;
+
   /** Set in the type of a TSS of 32 or 64 bits. */
   private static final int TSS32 = 8;
 
@@ -36,7 +39,8 @@ final class ControlWrites {
     final boolean paging = (value & ControlRegisters.CR0_PG) != 0;
     if (requested >>> 32 != 0
         || paging && (value & ControlRegisters.CR0_PE) == 0
-        || (value & ControlRegisters.CR0_NW) != 0 && (value & ControlRegisters.CR0_CD) == 0) {
+        || (value & ControlRegisters.CR0_NW) != 0 && (value & ControlRegisters.CR0_CD) == 0
+        || !paging && (cpu.reg64(StateLayout.CR4) & ControlRegisters.CR4_PCIDE) != 0) {
       throw cpu.raise(Vector.GP, 0);
     }
     long efer = cpu.reg64(StateLayout.EFER);
@@ -64,22 +68,31 @@ final class ControlWrites {
   }
 
   static void cr3(final SoftVcpu cpu, final long value) {
-    if (cpu.isLong() && value >>> CpuModel.PHYSICAL_BITS != 0) {
+    final boolean contexts = (cpu.reg64(StateLayout.CR4) & ControlRegisters.CR4_PCIDE) != 0;
+    // The entries of the new PCID may stay, which is not to say that they must.
+    final long root = contexts ? value & ~ControlRegisters.CR3_NO_FLUSH : value;
+    if (cpu.isLong() && root >>> CpuModel.PHYSICAL_BITS != 0) {
       throw cpu.raise(Vector.GP, 0);
     }
-    cpu.reg64(StateLayout.CR3, value);
+    cpu.reg64(StateLayout.CR3, root);
     cpu.controlChanged(false);
-    cpu.notice(VcpuExit.CR, 3, value);
+    cpu.notice(VcpuExit.CR, 3, root);
   }
 
   static void cr4(final SoftVcpu cpu, final long value) {
     if ((value & ~cpu.model().allowedCr4()) != 0
-        || cpu.isLong() && (value & ControlRegisters.CR4_PAE) == 0) {
+        || cpu.isLong() && (value & ControlRegisters.CR4_PAE) == 0
+        || startsContexts(cpu, value)
+            && (!cpu.isLong() || (cpu.reg64(StateLayout.CR3) & PCID) != 0)) {
       throw cpu.raise(Vector.GP, 0);
     }
     cpu.reg64(StateLayout.CR4, value);
     cpu.controlChanged(true);
     cpu.notice(VcpuExit.CR, 4, value);
+  }
+
+  private static boolean startsContexts(final SoftVcpu cpu, final long value) {
+    return (value & ~cpu.reg64(StateLayout.CR4) & ControlRegisters.CR4_PCIDE) != 0;
   }
 
   static void cr8(final SoftVcpu cpu, final long value) {

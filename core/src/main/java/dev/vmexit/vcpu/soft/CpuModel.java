@@ -8,6 +8,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 
 /**
@@ -15,7 +16,8 @@ import java.util.Set;
  * Vol. 2A, CPUID). Nothing is said that is not implemented; what is not said raises #UD.
  *
  * <p>The models {@code x86-64-v1} to {@code v3} are the levels of the System V ABI for AMD64 (its
- * section 3.1.1); {@code max} has everything that there is.
+ * section 3.1.1); {@code max} has everything that there is, {@code host-subset} what of it the
+ * host's processor has too. {@code p6} and {@code 486} have no 64-bit mode.
  *
  * <p>Family 6, model 28 is an in-order part that no speculation erratum names, so a guest turns no
  * mitigation on that would cost it time for nothing here. The frequencies of the TSC and of the
@@ -23,10 +25,18 @@ import java.util.Set;
  */
 public final class CpuModel {
   /** Names that {@link #of} takes. */
-  public static final List<String> NAMES = List.of("max", "x86-64-v1", "x86-64-v2", "x86-64-v3");
+  public static final List<String> NAMES =
+      List.of(
+          "max", "x86-64-v1", "x86-64-v2", "x86-64-v3", "qemu64-like", "host-subset", "p6", "486");
 
   /** Family 6, model 28, stepping 10. */
   public static final int SIGNATURE = 0x000106CA;
+
+  /** Family 6, model 5, stepping 2: a Pentium II. */
+  private static final int SIGNATURE_P6 = 0x652;
+
+  /** Family 4, model 8: an i486DX4. */
+  private static final int SIGNATURE_486 = 0x480;
 
   /** Ticks of the TSC and of the APIC timer's input, per second. */
   public static final int FREQUENCY = 1_000_000_000;
@@ -37,35 +47,7 @@ public final class CpuModel {
   private static final int MAX_BASIC = 0x16;
   private static final int MAX_EXTENDED = 0x8000_0008;
 
-  private static final int EDX_FPU = 1;
-  private static final int EDX_DE = 1 << 2;
-  private static final int EDX_PSE = 1 << 3;
-  private static final int EDX_TSC = 1 << 4;
-  private static final int EDX_MSR = 1 << 5;
-  private static final int EDX_PAE = 1 << 6;
-  private static final int EDX_MCE = 1 << 7;
-  private static final int EDX_CX8 = 1 << 8;
-  private static final int EDX_APIC = 1 << 9;
-  private static final int EDX_SEP = 1 << 11;
-  private static final int EDX_PGE = 1 << 13;
-  private static final int EDX_CMOV = 1 << 15;
-  private static final int EDX_PAT = 1 << 16;
-  private static final int EDX_PSE36 = 1 << 17;
-  private static final int EDX_CLFSH = 1 << 19;
-  private static final int EDX_MMX = 1 << 23;
-  private static final int EDX_FXSR = 1 << 24;
-  private static final int EDX_SSE = 1 << 25;
-  private static final int EDX_SSE2 = 1 << 26;
-
-  private static final int ECX_TSC_DEADLINE = 1 << 24;
   private static final int ECX_OSXSAVE = 1 << 27;
-
-  private static final int EXT_EDX_SYSCALL = 1 << 11;
-  private static final int EXT_EDX_NX = 1 << 20;
-  private static final int EXT_EDX_1GB_PAGES = 1 << 26;
-  private static final int EXT_EDX_RDTSCP = 1 << 27;
-  private static final int EXT_EDX_LM = 1 << 29;
-  private static final int EXT_ECX_LAHF = 1;
   private static final int INVARIANT_TSC = 1 << 8;
 
   /** Ends of the XSAVE area in the standard format: without and with YMM's upper halves. */
@@ -73,16 +55,44 @@ public final class CpuModel {
 
   private static final int AVX_STATE_END = 832;
 
-  private static final long BASE_CR4 =
-      ControlRegisters.CR4_TSD
-          | ControlRegisters.CR4_DE
-          | ControlRegisters.CR4_PSE
-          | ControlRegisters.CR4_PAE
-          | ControlRegisters.CR4_MCE
-          | ControlRegisters.CR4_PGE
-          | ControlRegisters.CR4_PCE
-          | ControlRegisters.CR4_OSFXSR
-          | ControlRegisters.CR4_OSXMMEXCPT;
+  /** The i486 had no CPUID feature but its FPU; this one is of those that had CPUID. */
+  private static final Set<CpuFeature> I486 = EnumSet.of(CpuFeature.FPU);
+
+  /** A Pentium II: the P6 with MMX. */
+  private static final Set<CpuFeature> P6 =
+      EnumSet.of(
+          CpuFeature.FPU,
+          CpuFeature.VME,
+          CpuFeature.DE,
+          CpuFeature.PSE,
+          CpuFeature.TSC,
+          CpuFeature.MSR,
+          CpuFeature.PAE,
+          CpuFeature.MCE,
+          CpuFeature.CX8,
+          CpuFeature.APIC,
+          CpuFeature.SEP,
+          CpuFeature.MTRR,
+          CpuFeature.PGE,
+          CpuFeature.CMOV,
+          CpuFeature.PAT,
+          CpuFeature.PSE36,
+          CpuFeature.MMX,
+          CpuFeature.FXSR);
+
+  /** Beside the P6's: what every processor of 64 bits has, and what this one's clocks offer. */
+  private static final Set<CpuFeature> V1 =
+      EnumSet.of(
+          CpuFeature.CLFSH,
+          CpuFeature.SSE,
+          CpuFeature.SSE2,
+          CpuFeature.TSC_DEADLINE,
+          CpuFeature.LAHF,
+          CpuFeature.SYSCALL,
+          CpuFeature.NX,
+          CpuFeature.PDPE1GB,
+          CpuFeature.RDTSCP,
+          CpuFeature.LM);
 
   private static final Set<CpuFeature> V2 =
       EnumSet.of(
@@ -108,6 +118,26 @@ public final class CpuModel {
           CpuFeature.XSAVEC,
           CpuFeature.XGETBV1);
 
+  /** What a feature lets the guest set in CR4. */
+  private static final Map<CpuFeature, Long> CR4_BITS =
+      Map.ofEntries(
+          Map.entry(CpuFeature.VME, ControlRegisters.CR4_VME | ControlRegisters.CR4_PVI),
+          Map.entry(CpuFeature.TSC, ControlRegisters.CR4_TSD),
+          Map.entry(CpuFeature.DE, ControlRegisters.CR4_DE),
+          Map.entry(CpuFeature.PSE, ControlRegisters.CR4_PSE),
+          Map.entry(CpuFeature.PAE, ControlRegisters.CR4_PAE),
+          Map.entry(CpuFeature.MCE, ControlRegisters.CR4_MCE),
+          Map.entry(CpuFeature.PGE, ControlRegisters.CR4_PGE),
+          Map.entry(CpuFeature.CMOV, ControlRegisters.CR4_PCE),
+          Map.entry(CpuFeature.FXSR, ControlRegisters.CR4_OSFXSR),
+          Map.entry(CpuFeature.SSE, ControlRegisters.CR4_OSXMMEXCPT),
+          Map.entry(CpuFeature.UMIP, ControlRegisters.CR4_UMIP),
+          Map.entry(CpuFeature.FSGSBASE, ControlRegisters.CR4_FSGSBASE),
+          Map.entry(CpuFeature.PCID, ControlRegisters.CR4_PCIDE),
+          Map.entry(CpuFeature.XSAVE, ControlRegisters.CR4_OSXSAVE),
+          Map.entry(CpuFeature.SMEP, ControlRegisters.CR4_SMEP),
+          Map.entry(CpuFeature.SMAP, ControlRegisters.CR4_SMAP));
+
   private static final int[] BRAND = words("vmexit software processor at 1.00 GHz", 48);
   private static final int[] VENDOR = words("GenuineIntel", 12);
   private static final int[] HYPERVISOR = words("vmexitvmexit", 12);
@@ -116,6 +146,7 @@ public final class CpuModel {
 
   private final String name;
   private final EnumSet<CpuFeature> features;
+  private final long allowedCr4;
 
   /** The same, to walk through without an iterator: a guest's CPUID is an exit. */
   private final CpuFeature[] offered;
@@ -123,6 +154,11 @@ public final class CpuModel {
   private CpuModel(final String name, final EnumSet<CpuFeature> features) {
     this.name = name;
     this.features = features;
+    long bits = 0;
+    for (final CpuFeature feature : features) {
+      bits |= CR4_BITS.getOrDefault(feature, 0L);
+    }
+    allowedCr4 = bits;
     offered = features.toArray(CpuFeature[]::new);
   }
 
@@ -155,17 +191,38 @@ public final class CpuModel {
     final EnumSet<CpuFeature> features = EnumSet.of(CpuFeature.HYPERVISOR);
     switch (model) {
       case "max" -> features.addAll(MAX.features);
-      case "x86-64-v1" -> {}
-      case "x86-64-v2" -> features.addAll(V2);
-      case "x86-64-v3" -> {
-        features.addAll(V2);
-        features.addAll(V3);
+      case "host-subset" -> {
+        features.addAll(MAX.features);
+        features.retainAll(HostFeatures.known());
+        features.add(CpuFeature.HYPERVISOR);
       }
+      case "486" -> features.addAll(I486);
+      case "p6" -> features.addAll(P6);
+      case "x86-64-v1" -> addLevel(features, 1);
+      case "qemu64-like" -> {
+        addLevel(features, 1);
+        features.add(CpuFeature.SSE3);
+        features.add(CpuFeature.CX16);
+        features.add(CpuFeature.X2APIC);
+      }
+      case "x86-64-v2" -> addLevel(features, 2);
+      case "x86-64-v3" -> addLevel(features, 3);
       default ->
           throw new IllegalArgumentException(
               "'" + model + "' is no model; there are " + String.join(", ", NAMES));
     }
     return features;
+  }
+
+  private static void addLevel(final EnumSet<CpuFeature> features, final int level) {
+    features.addAll(P6);
+    features.addAll(V1);
+    if (level >= 2) {
+      features.addAll(V2);
+    }
+    if (level >= 3) {
+      features.addAll(V3);
+    }
   }
 
   /** As {@link #of} was told. */
@@ -179,9 +236,19 @@ public final class CpuModel {
 
   /** Bits of CR4 that may be set. */
   long allowedCr4() {
-    return BASE_CR4
-        | (has(CpuFeature.FSGSBASE) ? ControlRegisters.CR4_FSGSBASE : 0)
-        | (has(CpuFeature.XSAVE) ? ControlRegisters.CR4_OSXSAVE : 0);
+    return allowedCr4;
+  }
+
+  /** Bits of EFER that may be set. */
+  long allowedEfer() {
+    return (has(CpuFeature.SYSCALL) ? ControlRegisters.EFER_SCE : 0)
+        | (has(CpuFeature.LM) ? ControlRegisters.EFER_LME : 0)
+        | (has(CpuFeature.NX) ? ControlRegisters.EFER_NXE : 0);
+  }
+
+  /** What CPUID's leaf 1 has in EAX, and EDX after reset. */
+  int signature() {
+    return has(CpuFeature.LM) ? SIGNATURE : has(CpuFeature.CMOV) ? SIGNATURE_P6 : SIGNATURE_486;
   }
 
   /** Bits of XCR0 that may be set. */
@@ -237,6 +304,12 @@ public final class CpuModel {
       final long xcr0,
       final int[] out) {
     base(leaf, apicId, out);
+    if (Integer.compareUnsigned(leaf, 0x8000_0000) < 0
+        ? leaf > maxBasic() && leaf >>> 24 != 0x40
+        : !has(CpuFeature.LM)) {
+      set(out, 0, 0, 0, 0);
+      return;
+    }
     if (leaf == 0xD) {
       stateComponents(subleaf, xcr0, out);
     }
@@ -248,6 +321,10 @@ public final class CpuModel {
     if (leaf == 1 && (cr4 & ControlRegisters.CR4_OSXSAVE) != 0) {
       out[2] |= ECX_OSXSAVE;
     }
+  }
+
+  private int maxBasic() {
+    return has(CpuFeature.LM) ? MAX_BASIC : has(CpuFeature.CMOV) ? 2 : 1;
   }
 
   /** Leaf 0DH (SDM Vol. 1, 13.2): which components there are, how long and where. */
@@ -274,16 +351,16 @@ public final class CpuModel {
   private void base(final int leaf, final int apicId, final int[] out) {
     set(out, 0, 0, 0, 0);
     switch (leaf) {
-      case 0 -> set(out, MAX_BASIC, VENDOR[0], VENDOR[2], VENDOR[1]);
+      case 0 -> set(out, maxBasic(), VENDOR[0], VENDOR[2], VENDOR[1]);
       case 1 ->
           set(
               out,
-              SIGNATURE,
-              apicId << 24 | 1 << 16 | 8 << 8,
-              ECX_TSC_DEADLINE,
-              EDX_FPU | EDX_DE | EDX_PSE | EDX_TSC | EDX_MSR | EDX_PAE | EDX_MCE | EDX_CX8
-                  | EDX_APIC | EDX_SEP | EDX_PGE | EDX_CMOV | EDX_PAT | EDX_PSE36 | EDX_CLFSH
-                  | EDX_MMX | EDX_FXSR | EDX_SSE | EDX_SSE2);
+              signature(),
+              has(CpuFeature.APIC)
+                  ? apicId << 24 | 1 << 16 | (has(CpuFeature.CLFSH) ? 8 << 8 : 0)
+                  : 0,
+              0,
+              0);
       case 2 -> set(out, 1, 0, 0, 0);
       case 0x15 -> set(out, 1, 1, FREQUENCY, 0);
       case 0x16 -> set(out, FREQUENCY / 1_000_000, FREQUENCY / 1_000_000, 100, 0);
@@ -293,13 +370,6 @@ public final class CpuModel {
         }
       }
       case 0x8000_0000 -> set(out, MAX_EXTENDED, 0, 0, 0);
-      case 0x8000_0001 ->
-          set(
-              out,
-              0,
-              0,
-              EXT_ECX_LAHF,
-              EXT_EDX_SYSCALL | EXT_EDX_NX | EXT_EDX_1GB_PAGES | EXT_EDX_RDTSCP | EXT_EDX_LM);
       case 0x8000_0002, 0x8000_0003, 0x8000_0004 -> {
         final int at = (leaf - 0x8000_0002) * 4;
         set(out, BRAND[at], BRAND[at + 1], BRAND[at + 2], BRAND[at + 3]);

@@ -207,17 +207,26 @@ final class FarTransfers {
   }
 
   static void interruptReturn(final SoftVcpu cpu, final int operandSize) {
+    try {
+      returnFromInterrupt(cpu, operandSize);
+    } catch (final GuestFault fault) {
+      // NMIs are unblocked before it faults (SDM Vol. 3C, 28.2.3).
+      cpu.unblockNmi();
+      throw fault;
+    }
+    cpu.unblockNmi();
+  }
+
+  private static void returnFromInterrupt(final SoftVcpu cpu, final int operandSize) {
     if (!cpu.isProtected()) {
       returnReal(cpu, operandSize);
-      cpu.unblockNmi();
       return;
     }
     if (cpu.isVm86()) {
-      if (cpu.iopl() < 3) {
+      if (cpu.iopl() < 3 && (operandSize != 2 || !Vm86Extensions.inVm86(cpu))) {
         throw cpu.raise(Vector.GP, 0);
       }
       returnReal(cpu, operandSize);
-      cpu.unblockNmi();
       return;
     }
     if ((cpu.systemFlags() & Flags.NT) != 0) {
@@ -225,7 +234,6 @@ final class FarTransfers {
         throw cpu.raise(Vector.GP, 0);
       }
       cpu.tasks().returnToLink();
-      cpu.unblockNmi();
       return;
     }
     final long target = cpu.load(cpu.stackAddress(0, operandSize, false), operandSize);
@@ -236,7 +244,6 @@ final class FarTransfers {
     if ((image & Flags.VM) != 0 && cpu.cpl() == 0 && !cpu.isLong() && operandSize == 4) {
       returnToVm86(cpu, target, selector, image);
       cpu.resume(image);
-      cpu.unblockNmi();
       return;
     }
     final long raw = checkedReturn(cpu, selector);
@@ -275,9 +282,10 @@ final class FarTransfers {
       cpu.setRip(target);
       cpu.modeChanged();
     }
-    cpu.setRflags(mergeFlags(oldFlags, image, operandSize, oldCpl, oldIopl));
+    final long virtual = oldCpl == 0 && operandSize != 2 ? Flags.VIF | Flags.VIP : 0;
+    cpu.setRflags(
+        mergeFlags(oldFlags, image, operandSize, oldCpl, oldIopl) & ~virtual | image & virtual);
     cpu.resume(operandSize == 2 ? 0 : image);
-    cpu.unblockNmi();
   }
 
   /** Flags that POPF and IRET may change at a privilege level (SDM Vol. 2B, POPF). */
@@ -305,12 +313,15 @@ final class FarTransfers {
     if (target > cpu.segmentLimit(Seg.CS)) {
       throw cpu.raise(Vector.GP, 0);
     }
+    final int cpl = cpu.isVm86() ? 3 : 0;
+    final long flags =
+        cpl > cpu.iopl()
+            ? Vm86Extensions.merge(cpu, image)
+            : mergeFlags(cpu.rflags(), image, operandSize, cpl, cpu.iopl());
     cpu.addStackPointer(3L * operandSize);
     setRealCode(cpu, selector);
     cpu.setRip(target);
-    final long keep = cpu.rflags();
-    final int cpl = cpu.isVm86() ? 3 : 0;
-    cpu.setRflags(mergeFlags(keep, image, operandSize, cpl, cpu.iopl()));
+    cpu.setRflags(flags);
     cpu.modeChanged();
   }
 
@@ -331,6 +342,8 @@ final class FarTransfers {
                 | Flags.IOPL
                 | Flags.NT
                 | Flags.VM
+                | Flags.VIF
+                | Flags.VIP
                 | Flags.AC
                 | Flags.ID));
     vm86Segment(cpu, Seg.ES, es);

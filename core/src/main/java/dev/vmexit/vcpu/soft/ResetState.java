@@ -16,7 +16,7 @@ final class ResetState {
 
   private ResetState() {}
 
-  static void apply(final long s) {
+  static void apply(final long s, final int signature) {
     HostMemory.fill(s, StateLayout.TLB, 0);
     for (int segment = Seg.ES; segment <= Seg.GS; segment++) {
       segment(s, segment, 0, 0, DATA_RIGHTS);
@@ -27,7 +27,7 @@ final class ResetState {
     HostMemory.putLong(s + StateLayout.RIP, 0xFFF0);
     HostMemory.putLong(s + StateLayout.RFLAGS, Flags.RESERVED_1);
     HostMemory.putLong(s + StateLayout.FLAG_RESULT, 1);
-    HostMemory.putLong(s + StateLayout.gpr(Gpr.RDX), CpuModel.SIGNATURE);
+    HostMemory.putLong(s + StateLayout.gpr(Gpr.RDX), signature);
     HostMemory.putLong(
         s + StateLayout.CR0,
         ControlRegisters.CR0_CD | ControlRegisters.CR0_NW | ControlRegisters.CR0_ET);

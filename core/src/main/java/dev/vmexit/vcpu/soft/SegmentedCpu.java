@@ -27,7 +27,10 @@ abstract class SegmentedCpu extends MemoryCpu {
   /** Code size in bytes: 2, 4, 8. */
   int codeSize;
 
-  /** What rip is truncated to. */
+  /**
+   * What rip is truncated to from one instruction to the next: to 32 bits in 16-bit code too, where
+   * running beyond FFFFH does not wrap but meets the segment's limit.
+   */
   long ripMask;
 
   /** Added to rip for a linear address; 0 in 64-bit mode. */
@@ -63,7 +66,7 @@ abstract class SegmentedCpu extends MemoryCpu {
       stackSize = 8;
     } else {
       codeSize = (csRights & RIGHTS_BIG) != 0 ? 4 : 2;
-      ripMask = codeSize == 4 ? 0xFFFF_FFFFL : 0xFFFFL;
+      ripMask = 0xFFFF_FFFFL;
       codeBase = HostMemory.getLong(cs + StateLayout.SEG_BASE);
       codeLimit = HostMemory.getLong(cs + StateLayout.SEG_LIMIT);
       stackSize = (HostMemory.getInt(ss + StateLayout.SEG_RIGHTS) & RIGHTS_BIG) != 0 ? 4 : 2;

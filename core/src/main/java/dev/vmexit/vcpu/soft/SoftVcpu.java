@@ -96,8 +96,16 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     this.model = model;
     memory.addWriteListener(writeListener);
     Arrays.fill(jumpBlocks, Block.NONE);
-    ResetState.apply(state);
+    ResetState.apply(state, model.signature());
     modeChanged();
+  }
+
+  /**
+   * Hears no more of what others write to memory: for a vCPU whose caches are emptied before each
+   * use, and whose memory other threads write to.
+   */
+  public void ignoreWrites() {
+    memory.removeWriteListener(writeListener);
   }
 
   private void memoryWritten(final long gpa, final long length) {

@@ -113,7 +113,7 @@ final class SystemOps {
       case RDGSBASE -> plain(insn, (c, o) -> readBase(c, o, Seg.GS));
       case WRFSBASE -> plain(insn, (c, o) -> writeBase(c, o, Seg.FS));
       case WRGSBASE -> plain(insn, (c, o) -> writeBase(c, o, Seg.GS));
-      default -> null;
+      default -> FeatureOps.bind(insn);
     };
   }
 
@@ -388,8 +388,13 @@ final class SystemOps {
   // ---- flags and interrupts ----
 
   private static void interrupt(final SoftVcpu cpu, final SystemOp op) {
-    if (cpu.isVm86() && cpu.iopl() < 3) {
-      throw cpu.raise(Vector.GP, 0);
+    if (cpu.isVm86()) {
+      if (Vm86Extensions.interrupt(cpu, (int) op.immediate & 0xFF)) {
+        return;
+      }
+      if (cpu.iopl() < 3) {
+        throw cpu.raise(Vector.GP, 0);
+      }
     }
     cpu.softwareInterrupt((int) op.immediate & 0xFF, EventDelivery.SOFTWARE);
   }
@@ -403,19 +408,28 @@ final class SystemOps {
     }
   }
 
-  private static void checkIopl(final SoftVcpu cpu) {
-    if (cpu.isProtected() && cpu.cpl() > cpu.iopl()) {
+  /** Whether IF is the guest's to change; else CLI and STI are done on VIF, or raise #GP. */
+  private static boolean mayChangeIf(final SoftVcpu cpu, final boolean set) {
+    if (!cpu.isProtected() || cpu.cpl() <= cpu.iopl()) {
+      return true;
+    }
+    if (!Vm86Extensions.interruptFlag(cpu, set)) {
       throw cpu.raise(Vector.GP, 0);
     }
+    return false;
   }
 
   private static void clearInterrupts(final SoftVcpu cpu, final SystemOp op) {
-    checkIopl(cpu);
+    if (!mayChangeIf(cpu, false)) {
+      return;
+    }
     HostMemory.putLong(cpu.state + StateLayout.RFLAGS, cpu.systemFlags() & ~(long) Flags.IF);
   }
 
   private static void setInterrupts(final SoftVcpu cpu, final SystemOp op) {
-    checkIopl(cpu);
+    if (!mayChangeIf(cpu, true)) {
+      return;
+    }
     final long flags = cpu.systemFlags();
     if ((flags & Flags.IF) == 0) {
       HostMemory.putLong(cpu.state + StateLayout.RFLAGS, flags | Flags.IF);
@@ -425,14 +439,24 @@ final class SystemOps {
 
   private static void pushFlags(final SoftVcpu cpu, final SystemOp op) {
     if (cpu.isVm86() && cpu.iopl() < 3) {
-      throw cpu.raise(Vector.GP, 0);
+      if (op.operandSize != 2 || !Vm86Extensions.inVm86(cpu)) {
+        throw cpu.raise(Vector.GP, 0);
+      }
+      cpu.push(Vm86Extensions.image(cpu), 2);
+      return;
     }
     cpu.push(cpu.rflags() & ~(long) (Flags.RF | Flags.VM), op.operandSize);
   }
 
   private static void popFlags(final SoftVcpu cpu, final SystemOp op) {
     if (cpu.isVm86() && cpu.iopl() < 3) {
-      throw cpu.raise(Vector.GP, 0);
+      if (op.operandSize != 2 || !Vm86Extensions.inVm86(cpu)) {
+        throw cpu.raise(Vector.GP, 0);
+      }
+      final long merged = Vm86Extensions.merge(cpu, cpu.peekStack(2));
+      cpu.addStackPointer(2);
+      cpu.setRflags(merged);
+      return;
     }
     final long image = cpu.pop(op.operandSize);
     cpu.setRflags(

@@ -382,8 +382,16 @@ public final class Assembler {
     pushImmediate(0, immediate);
   }
 
-  /** Immediate with an operand size of 2 or 4 bytes; 0: the code's own. */
+  /** Immediate with an operand size of 2 or 4 bytes, or 8 in 64-bit code; 0: the code's own. */
   public void pushImmediate(final int operandSize, final long immediate) {
+    if (operandSize == 8) {
+      if (encoder.codeSize() != 8) {
+        throw new IllegalArgumentException("operandSize=8, which 64-bit code alone has");
+      }
+      // What 64-bit code pushes without a prefix.
+      pushImmediate(0, immediate);
+      return;
+    }
     final int size = operandSize == 0 ? Math.min(encoder.codeSize(), 4) : operandSize;
     encoder.operandSizePrefix(operandSize);
     if (immediate == (byte) immediate) {

@@ -32,6 +32,9 @@ final class BareMachine implements AutoCloseable {
   /** Where the device begins. */
   static final long MMIO = RAM_BYTES;
 
+  /** What RDRAND and RDSEED get. */
+  static final long RANDOM = 0x8123_4567_89AB_CDEFL;
+
   static final long NO_LIMIT = Long.MAX_VALUE;
 
   private static final int MOST_EXITS = 100_000;
@@ -227,6 +230,10 @@ final class BareMachine implements AutoCloseable {
       case VcpuExit.TSC -> {
         tsc += 1_000;
         e.value = tsc;
+        keep(reason, 0);
+      }
+      case VcpuExit.RANDOM -> {
+        e.value = RANDOM;
         keep(reason, 0);
       }
       case VcpuExit.PIO, VcpuExit.MMIO -> {

@@ -10,6 +10,7 @@ import dev.vmexit.x86.ControlRegisters;
 import dev.vmexit.x86.decode.Decoder;
 import dev.vmexit.x86.decode.Instruction;
 import dev.vmexit.x86.decode.Mnemonic;
+import java.util.EnumSet;
 import java.util.HexFormat;
 import org.junit.jupiter.api.Test;
 
@@ -102,5 +103,59 @@ final class CpuModelTest {
         assertThrows(IllegalArgumentException.class, () -> CpuModel.of("z80"));
     assertTrue(e.getMessage().contains("x86-64-v2"), e.getMessage());
     assertThrows(IllegalArgumentException.class, () -> CpuModel.of("max,+sse"));
+  }
+
+  @Test
+  void shouldKnowNothingLaterThanTheProcessorOfAnOlderModel() {
+    assertFalse(knows("486", "0F 44 C1"), "CMOVE");
+    assertFalse(knows("486", "0F C7 0F"), "CMPXCHG8B");
+    assertFalse(knows("486", "0F 31"), "RDTSC");
+    assertFalse(knows("486", "0F 32"), "RDMSR");
+    assertFalse(knows("486", "0F 6F C1"), "MOVQ of MMX");
+    assertFalse(knows("486", "0F 1F 00"), "NOP of several bytes");
+    assertTrue(knows("486", "0F C8"), "BSWAP");
+    assertTrue(knows("486", "0F B1 0F"), "CMPXCHG");
+    assertTrue(knows("p6", "0F 44 C1"), "CMOVE");
+    assertTrue(knows("p6", "DB E9"), "FUCOMI");
+    assertTrue(knows("p6", "0F FC C1"), "PADDB of MMX");
+    assertFalse(knows("p6", "0F D4 C1"), "PADDQ of MMX came with SSE2");
+    assertFalse(knows("p6", "0F 28 C1"), "MOVAPS");
+    assertFalse(knows("p6", "0F 05"), "SYSCALL");
+    assertFalse(knows("x86-64-v1", "0F C7 F0"), "RDRAND");
+    assertFalse(knows("x86-64-v3", "0F 01 CB"), "STAC");
+    assertTrue(knows("qemu64-like", "F2 0F 7C C1"), "HADDPS");
+  }
+
+  @Test
+  void shouldShowThirtyTwoBitProcessorsAsSuch() {
+    assertEquals(0x480, query("486", 1, 0)[0] & 0xFFF0);
+    assertEquals(1, query("486", 1, 0)[3], "FPU");
+    assertEquals(0, query("486", 0x8000_0000, 0)[0]);
+    assertEquals(1, query("486", 0, 0)[0], "highest leaf");
+    assertEquals(0, query("p6", 7, 0)[1]);
+    assertEquals(0, query("p6", 0x8000_0001, 0)[3]);
+    assertTrue((query("p6", 1, 0)[3] & 1 << 15) != 0, "CMOV");
+    assertEquals(0, CpuModel.of("486").allowedCr4());
+    assertEquals(0, CpuModel.of("p6").allowedEfer());
+  }
+
+  @Test
+  void shouldHaveWhatTheHostHasToo() {
+    assertEquals(
+        EnumSet.of(CpuFeature.SSE3, CpuFeature.LZCNT, CpuFeature.SMAP),
+        HostFeatures.of("flags\t\t: pni abm smap nonsense"));
+    for (final CpuFeature feature : HostFeatures.known()) {
+      assertTrue(CpuModel.of("host-subset").has(feature));
+    }
+  }
+
+  @Test
+  void shouldSayAllThatMaxHas() {
+    final CpuModel max = CpuModel.max();
+    for (final CpuFeature feature : CpuFeature.values()) {
+      final int[] out = new int[4];
+      max.query(feature.leaf, feature.leaf == 0xD ? 1 : 0, 0, 0, 1, out);
+      assertTrue((out[feature.register] & feature.bit) != 0, feature.name());
+    }
   }
 }

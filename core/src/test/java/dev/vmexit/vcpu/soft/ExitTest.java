@@ -523,7 +523,7 @@ final class ExitTest {
     raises(Vector.GP, moveTo(Register.CR3, 1L << 40));
     raises(Vector.GP, moveTo(Register.CR4, 0));
     raises(Vector.GP, moveTo(Register.CR4, ControlRegisters.CR4_PAE | 1L << 31));
-    raises(Vector.GP, moveTo(Register.CR4, ControlRegisters.CR4_PAE | ControlRegisters.CR4_VME));
+    raises(Vector.GP, moveTo(Register.CR4, ControlRegisters.CR4_PAE | ControlRegisters.CR4_LA57));
     raises(Vector.GP, moveTo(Register.CR8, 16));
     raises(Vector.GP, moveTo(Register.DR7, 1L << 32));
     raises(Vector.GP, moveTo(Register.DR6, 1L << 40));

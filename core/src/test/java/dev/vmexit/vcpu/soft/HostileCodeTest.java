@@ -50,6 +50,21 @@ final class HostileCodeTest {
     0xC5, 0x20, 0x22, 0x01, 0x00, 0xAE, 0xC7, 0x30, 0x32, 0x31, 0xA2, 0x05, 0x34, 0x35,
   };
 
+  private static final int VM86_RIGHTS = 0xF3;
+
+  /** Bits of CR4 that change what code may do. */
+  private static final int FEATURES =
+      (int)
+          (ControlRegisters.CR4_VME
+              | ControlRegisters.CR4_PVI
+              | ControlRegisters.CR4_TSD
+              | ControlRegisters.CR4_DE
+              | ControlRegisters.CR4_UMIP
+              | ControlRegisters.CR4_FSGSBASE
+              | ControlRegisters.CR4_OSXSAVE
+              | ControlRegisters.CR4_SMEP
+              | ControlRegisters.CR4_SMAP);
+
   private static final byte[] ROM_CONTENT = new byte[0x1000];
 
   static {
@@ -57,6 +72,7 @@ final class HostileCodeTest {
   }
 
   private final Random random = new Random();
+  private boolean vm86;
   private volatile SoftVcpu running;
   private volatile boolean done;
 
@@ -72,9 +88,19 @@ final class HostileCodeTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"2, false", "2, true", "4, false", "4, true", "8, false", "8, true"})
-  void shouldStayWholeWhateverTheGuestExecutes(final int codeSize, final boolean user)
+  @CsvSource({
+    "2, false, false",
+    "2, true, false",
+    "2, true, true",
+    "4, false, false",
+    "4, true, false",
+    "8, false, false",
+    "8, true, false"
+  })
+  void shouldStayWholeWhateverTheGuestExecutes(
+      final int codeSize, final boolean user, final boolean virtual8086)
       throws InterruptedException {
+    vm86 = virtual8086;
     final Thread watcher = new Thread(this::watch, "watcher");
     watcher.setDaemon(true);
     watcher.start();
@@ -98,7 +124,7 @@ final class HostileCodeTest {
         final int end = Math.min(PAGES, page + PAGES_PER_MACHINE);
         boolean alive = true;
         while (alive && page < end) {
-          final long seed = page * 31L + codeSize * 2 + (user ? 1 : 0);
+          final long seed = page * 31L + codeSize * 2 + (user ? 1 : 0) + (vm86 ? 1L << 40 : 0);
           try {
             alive = runPage(m, seed, codeSize, user);
           } catch (final RuntimeException | Error e) {
@@ -261,7 +287,19 @@ final class HostileCodeTest {
           StateLayout.EFER,
           ControlRegisters.EFER_LME | ControlRegisters.EFER_LMA | ControlRegisters.EFER_SCE);
     }
+    if (random.nextInt(4) == 0) {
+      m.set(StateLayout.CR4, m.get(StateLayout.CR4) | FEATURES & random.nextInt());
+    }
     m.set(StateLayout.CR0, cr0);
+    if (vm86) {
+      m.set(StateLayout.RFLAGS, m.get(StateLayout.RFLAGS) | Flags.VM);
+      m.vcpu.setSegment(Seg.CS, (int) CODE >> 4, CODE, 0xFFFF, VM86_RIGHTS);
+      for (final int segment : new int[] {Seg.ES, Seg.SS, Seg.DS, Seg.FS, Seg.GS}) {
+        m.vcpu.setSegment(segment, 0x100, 0x1000, 0xFFFF, VM86_RIGHTS);
+      }
+      m.segment(Seg.TR, 0x28, 0x0000_8B00_3000_0067L);
+      return;
+    }
     final int dpl = user ? 3 : 0;
     m.segment(Seg.CS, user ? 0x1B : 8, code(codeSize, dpl));
     final long data = 0x00CF_9300_0000_FFFFL | (long) dpl << 45;

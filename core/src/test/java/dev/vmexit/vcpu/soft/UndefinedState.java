@@ -102,7 +102,7 @@ final class UndefinedState {
     return switch (insn.mnemonic) {
       // AMD's take operands that are not aligned, Intel's do not.
       case SHA1NEXTE, SHA1MSG1, SHA1MSG2, SHA1RNDS4, SHA256MSG1, SHA256MSG2, SHA256RNDS2 ->
-          soft == GENERAL_PROTECTION && host < 0;
+          soft == GENERAL_PROTECTION && host < STACK_FAULT;
       // A mask of zeros may fault or not (SDM Vol. 2B, MASKMOVDQU).
       case MASKMOVQ, MASKMOVDQU, VMASKMOVDQU -> soft < STACK_FAULT && host >= STACK_FAULT;
       default -> false;

@@ -472,6 +472,10 @@ final class UserCases {
       final long have =
           (register < 0 ? 0 : c.gprs[register])
               + (index < 0 ? 0 : narrow(c.gprs[index], width) << insn.scaleShift);
+      if (register == Gpr.RSP && width != 8 && c.codeSize == 8 && c.gprs[register] >>> 32 != 0) {
+        // What is not canonical would name anything in 32 bits.
+        return false;
+      }
       if (register == Gpr.RSP && index >= 0 && index != Gpr.RSP && insn.modrm >> 6 == 0) {
         c.gprs[index] = address(random.nextInt(-16, 16), width);
         operandOffset = NOWHERE;

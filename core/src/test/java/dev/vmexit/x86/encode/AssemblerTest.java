@@ -217,4 +217,15 @@ final class AssemblerTest {
     assertThrows(IllegalArgumentException.class, () -> Memory.at(Register.AL));
     assertThrows(IllegalArgumentException.class, () -> Memory.indexed(Register.RAX, 3, 0));
   }
+
+  @Test
+  void shouldPushAnImmediateOf64BitsByItsShortForms() {
+    final Assembler a = new Assembler(8, 0);
+    a.pushImmediate(8, 0x12345);
+    a.pushImmediate(8, -1);
+    assertArrayEquals(new byte[] {0x68, 0x45, 0x23, 1, 0, 0x6A, -1}, a.assemble());
+    assertThrows(
+        IllegalArgumentException.class, () -> new Assembler(8, 0).pushImmediate(8, 1L << 40));
+    assertThrows(IllegalArgumentException.class, () -> new Assembler(4, 0).pushImmediate(8, 1));
+  }
 }
