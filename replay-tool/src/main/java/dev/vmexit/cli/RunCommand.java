@@ -34,7 +34,6 @@ import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.function.IntFunction;
 import org.agrona.concurrent.BackoffIdleStrategy;
-import org.agrona.concurrent.SystemNanoClock;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -170,6 +169,8 @@ final class RunCommand implements Callable<Integer> {
 
   @Mixin private RecordingOptions recording;
 
+  @Mixin private TimestampOptions timestamps;
+
   @Option(
       names = "--console",
       paramLabel = "KIND",
@@ -203,6 +204,7 @@ final class RunCommand implements Callable<Integer> {
     }
     final Set<ExitKind> kinds = kinds();
     final RecorderOptions options = recording.options();
+    timestamps.begin(spec.commandLine().getErr());
     try (GuestLoader.Loaded loaded = load();
         MachineOptions closing = hardware) {
       placement.lock(loaded.memory());
@@ -372,7 +374,7 @@ final class RunCommand implements Callable<Integer> {
     boolean begun = false;
     RunResult result = null;
     final IntFunction<ExitSink> sinks =
-        number -> recorder == null ? new NullExitSink() : recorder.sink(number);
+        number -> recorder == null ? new NullExitSink() : timestamps.sink(recorder.sink(number));
     final ConsoleOutput output =
         new ConsoleOutput(
             quiet ? null : System.out,
@@ -393,7 +395,7 @@ final class RunCommand implements Callable<Integer> {
                 output,
                 output,
                 debugExit,
-                SystemNanoClock.INSTANCE),
+                timestamps.clock()),
             peripherals,
             sinks)) {
       vm.onThread(placement::pinVcpu);
@@ -457,7 +459,7 @@ final class RunCommand implements Callable<Integer> {
       err.flush();
       return ExitStatus.RECORDING_FAILED;
     }
-    final long dropped = recorder.sink(0).dropped();
+    final long dropped = recorder.dropped();
     if (dropped > 0) {
       err.println("vmexit: " + dropped + " exits were dropped, as the recorder was too slow");
     }
@@ -537,7 +539,7 @@ final class RunCommand implements Callable<Integer> {
         kvm ? "hardware" : mmu.name().toLowerCase(Locale.ROOT),
         kvm ? HostCpu.read().model() + " (KVM)" : cpu,
         clock.name().toLowerCase(Locale.ROOT),
-        "System.nanoTime",
+        timestamps.source(),
         Instant.now(),
         kinds);
   }
