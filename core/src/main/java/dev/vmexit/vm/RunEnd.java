@@ -21,7 +21,9 @@ public enum RunEnd {
   /** The recorder could not go on. */
   RECORDER_FAILED,
   /** The vCPU cannot go on: KVM refuses the guest or an instruction. */
-  VCPU_FAILED;
+  VCPU_FAILED,
+  /** The exit came that the user waited for. */
+  TRIGGERED;
 
   private static final RunEnd[] VALUES = values();
 

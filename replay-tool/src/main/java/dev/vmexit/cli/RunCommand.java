@@ -171,6 +171,8 @@ final class RunCommand implements Callable<Integer> {
 
   @Mixin private TimestampOptions timestamps;
 
+  @Mixin private TriggerOptions triggers;
+
   @Option(
       names = "--console",
       paramLabel = "KIND",
@@ -218,6 +220,7 @@ final class RunCommand implements Callable<Integer> {
           "--vcpus " + vcpus + ": give a number from 1 to " + AcpiTables.MOST_VCPUS);
     }
     placement.check(vcpus);
+    triggers.check(!noRecord, vcpus);
     if (!"stdio".equals(console) && !"none".equals(console)) {
       throw new UserException("--console " + console + " is not known; give stdio or none");
     }
@@ -374,7 +377,13 @@ final class RunCommand implements Callable<Integer> {
     boolean begun = false;
     RunResult result = null;
     final IntFunction<ExitSink> sinks =
-        number -> recorder == null ? new NullExitSink() : timestamps.sink(recorder.sink(number));
+        number ->
+            triggers.sink(
+                recorder == null ? new NullExitSink() : timestamps.sink(recorder.sink(number)),
+                folder,
+                loaded.memory(),
+                machine::get,
+                err);
     final ConsoleOutput output =
         new ConsoleOutput(
             quiet ? null : System.out,

@@ -41,6 +41,11 @@ final class RunReport {
             err.println("vmexit: the text of --exit-on was seen");
             yield ExitStatus.OK;
           }
+          case TRIGGERED -> {
+            err.println("vmexit: the exit of --stop-when came; the last exits:");
+            died(err, vm);
+            yield ExitStatus.OK;
+          }
           case RESET -> {
             if (panic != null) {
               err.println("vmexit: the guest's kernel panicked: " + panic);

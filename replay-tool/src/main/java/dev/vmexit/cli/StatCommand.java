@@ -123,6 +123,7 @@ final class StatCommand implements Callable<Integer> {
     show(statistics, view, out);
     if (!json) {
       TraceNotes.print(view, out);
+      TraceNotes.snapshot(folder, out);
     }
     out.flush();
     return TraceNotes.damages(folder, view, spec.commandLine().getErr());

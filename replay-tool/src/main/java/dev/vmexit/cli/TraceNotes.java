@@ -1,14 +1,21 @@
 package dev.vmexit.cli;
 
 import dev.vmexit.trace.TraceDamage;
+import dev.vmexit.trace.TraceFiles;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceView;
+import java.io.IOException;
+import java.io.InputStream;
 import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 
 /** What a reader of any view of a trace should know about the trace. */
 final class TraceNotes {
+  /** No line of ours is longer. */
+  private static final int LINE = 200;
+
   private TraceNotes() {}
 
   /**
@@ -19,6 +26,21 @@ final class TraceNotes {
     out.println("Times: " + reader.manifest().clockSource() + ".");
     missing(reader, out);
     closing(reader, out);
+  }
+
+  /** Prints a line for a snapshot that was taken on the way. */
+  static void snapshot(final Path folder, final PrintWriter out) {
+    final Path place = folder.resolve(TriggerOptions.SNAPSHOT).resolve(TriggerOptions.PLACE);
+    try {
+      if (TraceFiles.exists(place)) {
+        try (InputStream in = TraceFiles.open(place)) {
+          final byte[] text = in.readNBytes(LINE);
+          out.println("Snapshot at " + new String(text, StandardCharsets.UTF_8).trim() + ".");
+        }
+      }
+    } catch (final IOException e) {
+      out.println("Snapshot that cannot be read: " + e.getMessage());
+    }
   }
 
   /** Prints a line for records that are missing, and for those that were not to be kept. */
