@@ -97,10 +97,7 @@ public final class KvmVcpu implements Vcpu {
 
   /** The part of the construction that can fail. */
   void setUp(final int id, final KvmVm vm) {
-    final boolean sync =
-        (vm.checkExtension(KvmApi.CAP_SYNC_REGS)
-                & (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS))
-            == (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS);
+    final boolean sync = KvmRegisters.isSyncOffered(vm.checkExtension(KvmApi.CAP_SYNC_REGS));
     registers =
         new KvmRegisters(
             errno,
@@ -246,15 +243,7 @@ public final class KvmVcpu implements Vcpu {
   }
 
   private int leave(final int reason) {
-    exit.reason = reason;
-    exit.rip = HostMemory.getLong(state + StateLayout.RIP);
-    exit.instructionLength = 0;
-    exit.errorCode = 0;
-    exit.address = 0;
-    exit.value = 0;
-    exit.size = 0;
-    exit.count = 1;
-    exit.write = false;
+    exit.clear(reason, HostMemory.getLong(state + StateLayout.RIP));
     return reason;
   }
 
@@ -541,14 +530,7 @@ public final class KvmVcpu implements Vcpu {
    * @param breakpoints before the instructions at these addresses, at most four
    */
   public void debug(final boolean singleStep, final long... breakpoints) {
-    final long struct = HostMemory.allocate(KvmDebug.SIZE);
-    try {
-      KvmDebug.write(struct, singleStep, breakpoints);
-      // Safe: the struct has the request's size and outlives the call, KVM copies it.
-      call("KVM_SET_GUEST_DEBUG", KvmApi.SET_GUEST_DEBUG, struct);
-    } finally {
-      HostMemory.free(struct);
-    }
+    KvmDebug.set(errno, fd, singleStep, breakpoints);
   }
 
   /** Address of the page shared with KVM, for tests. */
