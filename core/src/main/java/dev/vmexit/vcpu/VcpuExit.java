@@ -91,4 +91,17 @@ public final class VcpuExit {
   public int instructionLength;
 
   public final byte[] instruction = new byte[Instruction.MAX_LENGTH];
+
+  /** Begins an exit with nothing to say but where it is. */
+  public void clear(final int newReason, final long newRip) {
+    reason = newReason;
+    rip = newRip;
+    instructionLength = 0;
+    errorCode = 0;
+    address = 0;
+    value = 0;
+    size = 0;
+    count = 1;
+    write = false;
+  }
 }

@@ -198,16 +198,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   /** Calls those out of the guest whom this one has sent something, or set a timer for. */
   private void callOthers() {
-    if (group.size() == 1) {
-      return;
-    }
-    for (int i = 0; i < group.size(); i++) {
-      // Its own news it looks at by itself.
-      if (irqchip.takeNews(i) && i != number) {
-        group.call(i);
-      }
-    }
-    group.timersChanged(number, timers.nextDeadline());
+    group.callOthers(number, irqchip, timers.nextDeadline());
   }
 
   // ---- application processors ----

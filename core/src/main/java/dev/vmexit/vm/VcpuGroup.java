@@ -1,5 +1,6 @@
 package dev.vmexit.vm;
 
+import dev.vmexit.irq.Irqchip;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.util.Arrays;
@@ -93,13 +94,8 @@ final class VcpuGroup {
 
   // ---- waking each other ----
 
-  /** How many vCPUs there are. */
-  int size() {
-    return size;
-  }
-
   /** Calls a vCPU out of the guest; one that rests looks by itself. */
-  void call(final int number) {
+  private void call(final int number) {
     if (!resting[number]) {
       kicks[number].run();
     }
@@ -117,8 +113,22 @@ final class VcpuGroup {
     }
   }
 
-  /** A vCPU may have set a timer: the first one, which serves them, must hear of an earlier one. */
-  void timersChanged(final int number, final long deadline) {
+  /**
+   * Calls those out of the guest whom a vCPU has sent something; and the first one, which serves
+   * the timers, where the next of them is earlier than it knows.
+   *
+   * @param deadline the next timer's, ns of the machine's clock
+   */
+  void callOthers(final int number, final Irqchip irqchip, final long deadline) {
+    if (size == 1) {
+      return;
+    }
+    for (int i = 0; i < size; i++) {
+      // Its own news it looks at by itself.
+      if (irqchip.takeNews(i) && i != number) {
+        call(i);
+      }
+    }
     if (number != 0 && deadline < timersWatched) {
       call(0);
     }

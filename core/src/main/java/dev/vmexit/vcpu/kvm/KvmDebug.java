@@ -1,6 +1,7 @@
 package dev.vmexit.vcpu.kvm;
 
 import dev.vmexit.memory.HostMemory;
+import java.lang.foreign.MemorySegment;
 
 /**
  * {@code struct kvm_guest_debug} (KVM API, 4.87): single steps and up to four breakpoints on
@@ -27,8 +28,27 @@ final class KvmDebug {
 
   private KvmDebug() {}
 
-  /** Fills the struct in. */
-  static void write(final long struct, final boolean singleStep, final long... breakpoints) {
+  /** Gives a vCPU's descriptor its single steps and breakpoints. */
+  static void set(
+      final MemorySegment errno,
+      final int fd,
+      final boolean singleStep,
+      final long... breakpoints) {
+    final long struct = HostMemory.allocate(SIZE);
+    try {
+      write(struct, singleStep, breakpoints);
+      // Safe: the struct has the request's size and outlives the call, KVM copies it.
+      final int result = Libc.ioctl(errno, fd, KvmApi.SET_GUEST_DEBUG, struct);
+      if (result < 0) {
+        throw Libc.failure("KVM_SET_GUEST_DEBUG", -result);
+      }
+    } finally {
+      HostMemory.free(struct);
+    }
+  }
+
+  private static void write(
+      final long struct, final boolean singleStep, final long... breakpoints) {
     if (breakpoints.length > BREAKPOINTS) {
       throw new IllegalArgumentException(
           "breakpoints=" + breakpoints.length + ", allowed: 0 to " + BREAKPOINTS);

@@ -11,6 +11,18 @@ final class KvmFailure {
 
   private KvmFailure() {}
 
+  /** KVM_RUN itself failed. */
+  static String run(final int errno) {
+    final String meaning =
+        switch (errno) {
+          case Libc.EFAULT, Libc.EHWPOISON ->
+              ": guest memory is not to be had any more, the host took it away or it is broken";
+          case Libc.ENOMEM -> ": the host has no memory left for the guest";
+          default -> "";
+        };
+    return "KVM_RUN: " + Libc.text(errno) + " (errno " + errno + ")" + meaning;
+  }
+
   /** The exit in a shared page, for which there is no handler. */
   static String exit(final long run) {
     final int reason = HostMemory.getInt(run + KvmRun.EXIT_REASON);

@@ -89,6 +89,11 @@ final class KvmRegisters {
     }
   }
 
+  /** Whether KVM_CAP_SYNC_REGS, as a host answers it, has all that is needed. */
+  static boolean isSyncOffered(final int capability) {
+    return (capability & ALL) == ALL;
+  }
+
   /** Address of the events struct as of the last exit. */
   long events() {
     return at + KvmRun.EVENTS;

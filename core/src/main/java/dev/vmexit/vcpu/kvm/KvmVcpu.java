@@ -13,8 +13,6 @@ import dev.vmexit.x86.Msr;
 import dev.vmexit.x86.decode.Instruction;
 import dev.vmexit.x86.decode.Mnemonic;
 import java.lang.foreign.MemorySegment;
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.VarHandle;
 
 /**
  * A processor of {@code /dev/kvm}: the descriptor of one vCPU and the page that it shares with KVM.
@@ -35,19 +33,6 @@ public final class KvmVcpu implements Vcpu {
 
   private static final long APIC_BASE = 0xFEE0_0800L;
   private static final long APIC_BASE_BSP = 1 << 8;
-
-  private static final VarHandle KICKED;
-  private static final VarHandle IN_GUEST;
-
-  static {
-    try {
-      final MethodHandles.Lookup lookup = MethodHandles.lookup();
-      KICKED = lookup.findVarHandle(KvmVcpu.class, "kicked", boolean.class);
-      IN_GUEST = lookup.findVarHandle(KvmVcpu.class, "inGuest", boolean.class);
-    } catch (final ReflectiveOperationException e) {
-      throw new ExceptionInInitializerError(e);
-    }
-  }
 
   private final MemorySegment errno = Libc.errnoState();
   private final int fd;
@@ -70,11 +55,7 @@ public final class KvmVcpu implements Vcpu {
   /** Set by the first entry; {@link #kick} sees it null or whole. */
   private volatile VcpuSignal signal;
 
-  @SuppressWarnings("UnusedVariable") // through KICKED
-  private boolean kicked;
-
-  @SuppressWarnings("UnusedVariable") // through IN_GUEST
-  private boolean inGuest;
+  private final KickFlag kicks = new KickFlag();
 
   private int owes;
 
@@ -116,10 +97,7 @@ public final class KvmVcpu implements Vcpu {
 
   /** The part of the construction that can fail. */
   void setUp(final int id, final KvmVm vm) {
-    final boolean sync =
-        (vm.checkExtension(KvmApi.CAP_SYNC_REGS)
-                & (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS))
-            == (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS);
+    final boolean sync = KvmRegisters.isSyncOffered(vm.checkExtension(KvmApi.CAP_SYNC_REGS));
     registers =
         new KvmRegisters(
             errno,
@@ -198,7 +176,7 @@ public final class KvmVcpu implements Vcpu {
       }
       // A vCPU that waits to be started answers EAGAIN once, after that it may run.
       if (result != -Libc.EAGAIN) {
-        return failed("KVM_RUN: " + Libc.text(-result) + " (errno " + -result + ")");
+        return failed(KvmFailure.run(-result));
       }
       Thread.onSpinWait();
     }
@@ -213,15 +191,13 @@ public final class KvmVcpu implements Vcpu {
     HostMemory.putLong(r + KvmRun.CR8, cr8);
     HostMemory.putByte(r + KvmRun.REQUEST_INTERRUPT_WINDOW, windowWanted ? 1 : 0);
     signal.arm(deadline, deadline - machineNanos);
-    // Pairs with kick(): either it sees us in guest and signals, or we see its mark here.
-    IN_GUEST.setVolatile(this, true);
-    if ((boolean) KICKED.getVolatile(this)) {
+    if (kicks.entering()) {
       // KVM completes what it owes, and leaves.
       HostMemory.putByte(r + KvmRun.IMMEDIATE_EXIT, 1);
     }
     // Safe: a request without an argument; the page that it writes is mapped until release.
     final int result = Libc.ioctl(errno, fd, KvmApi.RUN, 0);
-    IN_GUEST.setOpaque(this, false);
+    kicks.left();
     HostMemory.putByte(r + KvmRun.IMMEDIATE_EXIT, 0);
     if (result != -Libc.EAGAIN) {
       pending = false;
@@ -234,10 +210,7 @@ public final class KvmVcpu implements Vcpu {
 
   private int interrupted() {
     signal.consume();
-    if ((boolean) KICKED.getAndSet(this, false)) {
-      return leave(VcpuExit.KICK);
-    }
-    return leave(VcpuExit.LIMIT);
+    return leave(kicks.take() ? VcpuExit.KICK : VcpuExit.LIMIT);
   }
 
   private int afterExit() {
@@ -270,15 +243,7 @@ public final class KvmVcpu implements Vcpu {
   }
 
   private int leave(final int reason) {
-    exit.reason = reason;
-    exit.rip = HostMemory.getLong(state + StateLayout.RIP);
-    exit.instructionLength = 0;
-    exit.errorCode = 0;
-    exit.address = 0;
-    exit.value = 0;
-    exit.size = 0;
-    exit.count = 1;
-    exit.write = false;
+    exit.clear(reason, HostMemory.getLong(state + StateLayout.RIP));
     return reason;
   }
 
@@ -435,18 +400,14 @@ public final class KvmVcpu implements Vcpu {
     registers.loadAll();
     leave(VcpuExit.FINISHED);
     final Instruction insn = locator.current(GuestMode.codeSize(state), exit);
-    finishedRip = exit.rip;
-    finishedLength = exit.instructionLength;
-    System.arraycopy(exit.instruction, 0, finishedBytes, 0, finishedLength);
+    finished.keep(exit);
     unblocksNmi = insn != null && insn.mnemonic == Mnemonic.IRET;
     // The guest may have written the code, its tables and its registers since the last time.
     interpreter.stateChanged();
     return interpreted(interpreter.enter(1));
   }
 
-  private long finishedRip;
-  private int finishedLength;
-  private final byte[] finishedBytes = new byte[Instruction.MAX_LENGTH];
+  private final FinishedInstruction finished = new FinishedInstruction();
   private boolean unblocksNmi;
 
   /** What the interpreter came to becomes the vCPU's state, or an exit. */
@@ -478,10 +439,7 @@ public final class KvmVcpu implements Vcpu {
       return reason;
     }
     leave(VcpuExit.FINISHED);
-    exit.rip = finishedRip;
-    exit.address = finishedRip;
-    exit.instructionLength = finishedLength;
-    System.arraycopy(finishedBytes, 0, exit.instruction, 0, finishedLength);
+    finished.tell(exit);
     return VcpuExit.FINISHED;
   }
 
@@ -555,9 +513,7 @@ public final class KvmVcpu implements Vcpu {
 
   @Override
   public void kick() {
-    KICKED.setVolatile(this, true);
-    // Pairs with runOnce(): sequentially consistent on both sides.
-    if ((boolean) IN_GUEST.getVolatile(this)) {
+    if (kicks.kick()) {
       final VcpuSignal bound = signal;
       if (bound != null) {
         bound.send();
@@ -574,14 +530,7 @@ public final class KvmVcpu implements Vcpu {
    * @param breakpoints before the instructions at these addresses, at most four
    */
   public void debug(final boolean singleStep, final long... breakpoints) {
-    final long struct = HostMemory.allocate(KvmDebug.SIZE);
-    try {
-      KvmDebug.write(struct, singleStep, breakpoints);
-      // Safe: the struct has the request's size and outlives the call, KVM copies it.
-      call("KVM_SET_GUEST_DEBUG", KvmApi.SET_GUEST_DEBUG, struct);
-    } finally {
-      HostMemory.free(struct);
-    }
+    KvmDebug.set(errno, fd, singleStep, breakpoints);
   }
 
   /** Address of the page shared with KVM, for tests. */

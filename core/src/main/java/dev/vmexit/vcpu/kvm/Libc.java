@@ -23,8 +23,11 @@ final class Libc {
   static final int EINTR = 4;
   static final int E2BIG = 7;
   static final int EAGAIN = 11;
+  static final int ENOMEM = 12;
   static final int EACCES = 13;
+  static final int EFAULT = 14;
   static final int EBUSY = 16;
+  static final int EHWPOISON = 133;
 
   static final int O_RDWR = 2;
   static final int O_CLOEXEC = 0x8_0000;

@@ -273,6 +273,15 @@ final class KvmExitsTest {
   }
 
   @Test
+  void shouldSayThatMemoryIsGoneWhenTheHostTookItAway() {
+    assertEquals(
+        "KVM_RUN: Bad address (errno 14): guest memory is not to be had any more, the host took it"
+            + " away or it is broken",
+        KvmFailure.run(Libc.EFAULT));
+    assertEquals("KVM_RUN: Device or resource busy (errno 16)", KvmFailure.run(Libc.EBUSY));
+  }
+
+  @Test
   void shouldTellOfAnEventOfTheMachineAndOfASignal() {
     try (BareKvm guest = halted()) {
       assertEquals(VcpuExit.SYSTEM_EVENT, translate(guest, KvmApi.EXIT_SYSTEM_EVENT, 2));
