@@ -7,6 +7,12 @@
 #   bench/run.sh decoder           an instruction of the guest's kernel
 #   bench/run.sh interpreter       MIPS inside the guest, on small loops
 #   bench/run.sh refeed [TRACE]    records a second; records a boot where no TRACE is given
+#   bench/run.sh exitsoff          an exit of a kind that is not recorded
+#   bench/run.sh recorder [SECONDS]     records a second through the recorder
+#   bench/run.sh durability [SECONDS]   the same with each --durability
+#   bench/run.sh latency [SECONDS] [RATE]  from an exit to ring and queue, against LTTng-UST, perf
+#                                  and ftrace where they are (Debian: gcc lttng-tools
+#                                  liblttng-ust-dev linux-perf; perf and ftrace as root)
 #   bench/run.sh reader [TRACE]    the same without the checks: reading alone
 #   bench/run.sh seek [GIB]        dump at the end of a long trace; the limit is a second
 #   bench/run.sh kvm [BATCHES]     an exit's round trip on KVM, against a C program (needs cc)
@@ -111,6 +117,56 @@ seek() {
   return $status
 }
 
+# One measurement of RecorderRun, in a folder of its own beside the build.
+recorder_run() {
+  what=$1
+  shift
+  folder=$(mktemp -d "$target/recorder.XXXXXX")
+  status=0
+  java dev.vmexit.bench.RecorderRun "$what" "$folder" "$@" || status=$?
+  rm -rf "$folder"
+  return $status
+}
+
+# Latencies of other recorders under the same load, as far as they are installed.
+peers() {
+  command -v gcc >/dev/null || { echo "bench: no gcc, so no peers" >&2; return 0; }
+  folder=$(mktemp -d "$target/peers.XXXXXX")
+  source=$root/bench/src/main/c
+  if echo '#include <lttng/tracepoint.h>' | gcc -E - >/dev/null 2>&1 && command -v lttng >/dev/null
+  then
+    gcc -O2 -DWITH_LTTNG -I "$source" -o "$folder/peers" "$source/peers.c" -llttng-ust -ldl
+    export LTTNG_HOME="$folder"
+    lttng-sessiond --background --pidfile "$folder/sessiond.pid" >/dev/null 2>&1
+    lttng create vmexit-bench --output "$folder/lttng" >/dev/null
+    lttng enable-event --userspace vmexit_bench:exit >/dev/null
+    lttng start >/dev/null
+    "$folder/peers" lttng "$1" "$2" LTTng-UST
+    lttng destroy vmexit-bench >/dev/null
+    kill "$(cat "$folder/sessiond.pid")"
+  else
+    echo "bench: no lttng-tools or liblttng-ust-dev: not compared with LTTng-UST" >&2
+    gcc -O2 -o "$folder/peers" "$source/peers.c"
+  fi
+  "$folder/peers" syscall "$1" "$2" getppid
+  traced=events/syscalls/sys_enter_getppid
+  tracefs=/sys/kernel/tracing
+  if [ -w "$tracefs/instances" ] && mkdir "$tracefs/instances/vmexit-bench" 2>/dev/null; then
+    echo 1 >"$tracefs/instances/vmexit-bench/$traced/enable"
+    "$folder/peers" syscall "$1" "$2" "getppid, ftrace"
+    rmdir "$tracefs/instances/vmexit-bench"
+  else
+    echo "bench: no tracefs to write to: not compared with ftrace (be root)" >&2
+  fi
+  if perf stat -e syscalls:sys_enter_getppid true >/dev/null 2>&1; then
+    perf record -q -e syscalls:sys_enter_getppid -o "$folder/perf" \
+      "$folder/peers" syscall "$1" "$2" "getppid, perf"
+  else
+    echo "bench: no perf, or not allowed: not compared with it" >&2
+  fi
+  rm -rf "$folder"
+}
+
 command=$1
 shift
 case $command in
@@ -121,12 +177,24 @@ case $command in
   refeed) of_trace ReplayBenchmark.replay "$@" ;;
   reader) of_trace ReplayBenchmark.read "$@" ;;
   seek) seek "$@" ;;
+  exitsoff) jmh UnwantedExitBenchmark "$@" ;;
+  recorder) recorder_run throughput "${1:-30}" none ;;
+  durability)
+    for when in none interval batch; do
+      recorder_run throughput "${1:-20}" "$when"
+    done
+    ;;
+  latency)
+    recorder_run latency "${1:-20}" "${2:-500000}"
+    peers "${1:-20}" "${2:-500000}"
+    ;;
   kvm) java dev.vmexit.bench.KvmRoundTrip "$root/bench/src/main/c/kvm_loop.c" "$@" ;;
   injection) java dev.vmexit.bench.InterruptLatency "${1:-soft}" ;;
   jmh) jmh "$@" ;;
   all)
     status=0
-    for what in boot record memory exitpath decoder interpreter refeed reader seek kvm injection; do
+    for what in boot record memory exitpath exitsoff recorder durability latency decoder \
+      interpreter refeed reader seek kvm injection; do
       echo "== $what"
       "$0" $what || status=1
     done

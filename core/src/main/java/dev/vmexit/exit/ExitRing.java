@@ -6,6 +6,7 @@ import dev.vmexit.exit.sbe.MessageHeaderEncoder;
 import dev.vmexit.exit.sbe.RingHeaderDecoder;
 import dev.vmexit.exit.sbe.RingHeaderEncoder;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.MappedByteBuffer;
 import java.nio.channels.FileChannel;
@@ -69,6 +70,23 @@ public final class ExitRing implements AutoCloseable {
     header = new UnsafeBuffer(mapping, 0, DATA_OFFSET);
     data = new UnsafeBuffer(mapping, DATA_OFFSET, capacity + RingBufferDescriptor.TRAILER_LENGTH);
     ring = new OneToOneRingBuffer(data);
+  }
+
+  /** A ring in memory of nobody else's, for a copy of another. */
+  private ExitRing(final ExitRing of) {
+    mapping = null;
+    number = of.number;
+    trace = of.trace;
+    header = new UnsafeBuffer(ByteBuffer.allocateDirect(0));
+    data =
+        new UnsafeBuffer(
+            ByteBuffer.allocateDirect(of.capacity() + RingBufferDescriptor.TRAILER_LENGTH));
+    ring = new OneToOneRingBuffer(data);
+  }
+
+  /** An empty one of the same size, in memory alone. */
+  ExitRing sibling() {
+    return new ExitRing(this);
   }
 
   /**
@@ -196,7 +214,7 @@ public final class ExitRing implements AutoCloseable {
   /** Unmaps it; neither its writer nor its reader may be used any more. */
   @Override
   public void close() {
-    if (!closed) {
+    if (!closed && mapping != null) {
       closed = true;
       IoUtil.unmap(mapping);
     }

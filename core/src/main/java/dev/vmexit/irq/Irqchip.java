@@ -238,6 +238,21 @@ public final class Irqchip {
     return apics[vcpu].takeStartup();
   }
 
+  /** Whether an INIT or a start-up IPI waits to be taken. */
+  public boolean messagePending(final int vcpu) {
+    return apics[vcpu].messagePending();
+  }
+
+  /** Whether something came since the last call that a vCPU must leave the guest for. */
+  public boolean takeNews(final int vcpu) {
+    return apics[vcpu].takeNews();
+  }
+
+  /** Resets a local APIC, as INIT does: all but its ID (SDM Vol. 3A, 11.4.7.3). */
+  public void reset(final int vcpu) {
+    apics[vcpu].initReset();
+  }
+
   private void picChanged(final boolean level) {
     if (level == picOutput) {
       return;

@@ -102,6 +102,9 @@ public final class LocalApic implements MmioDevice {
    */
   private boolean pending;
 
+  /** Something came, perhaps by another vCPU's doing, since {@link #takeNews}. */
+  private boolean news;
+
   LocalApic(final int id, final MachineClock clock, final TimerQueue timers, final ApicBus bus) {
     this.id = id;
     this.clock = clock;
@@ -204,6 +207,23 @@ public final class LocalApic implements MmioDevice {
     return vector;
   }
 
+  boolean messagePending() {
+    return init || startupVector != NONE;
+  }
+
+  /** Whether something came since the last call that the vCPU must look at. */
+  boolean takeNews() {
+    final boolean taken = news;
+    news = false;
+    return taken;
+  }
+
+  /** What INIT does: the state after power-up but for the ID and the base. */
+  void initReset() {
+    nmi = false;
+    reset();
+  }
+
   int cr8() {
     return tpr >> 4;
   }
@@ -298,9 +318,18 @@ public final class LocalApic implements MmioDevice {
       case ApicMessage.FIXED, ApicMessage.LOWEST_PRIORITY -> {
         return acceptVector(vector, level);
       }
-      case ApicMessage.NMI -> nmi = true;
-      case ApicMessage.INIT -> init = true;
-      case ApicMessage.STARTUP -> startupVector = vector;
+      case ApicMessage.NMI -> {
+        nmi = true;
+        news = true;
+      }
+      case ApicMessage.INIT -> {
+        init = true;
+        news = true;
+      }
+      case ApicMessage.STARTUP -> {
+        startupVector = vector;
+        news = true;
+      }
       case ApicMessage.EXT_INT -> {
         extIntMessage = true;
         update();
@@ -390,7 +419,9 @@ public final class LocalApic implements MmioDevice {
   }
 
   private void update() {
+    final boolean was = pending;
     pending = extIntPending() || pendingVector() != NONE;
+    news |= pending && !was;
   }
 
   private void endOfInterrupt() {

@@ -15,6 +15,7 @@ public final class CommandRing {
   static final int CONSOLE_INPUT = 2;
   static final int NMI = 3;
   static final int WAKE = 4;
+  static final int KEYS = 5;
 
   private static final int CAPACITY = 64 * 1024;
 
@@ -55,6 +56,11 @@ public final class CommandRing {
   /** Bytes typed at the console; false where the ring is full. */
   public boolean consoleInput(final byte[] bytes, final int length) {
     return length == 0 || offer(CONSOLE_INPUT, new UnsafeBuffer(bytes), length);
+  }
+
+  /** Keys pressed and released, as scan codes of set 2; false where the ring is full. */
+  public boolean keys(final byte[] codes, final int length) {
+    return length == 0 || offer(KEYS, new UnsafeBuffer(codes), length);
   }
 
   /** Presses the NMI button. */

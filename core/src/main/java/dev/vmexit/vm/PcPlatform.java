@@ -25,6 +25,7 @@ import dev.vmexit.device.ScratchPorts;
 import dev.vmexit.device.SystemControlPort;
 import dev.vmexit.device.TimerQueue;
 import dev.vmexit.device.Uart16550;
+import dev.vmexit.device.Vga;
 import dev.vmexit.irq.IoApic;
 import dev.vmexit.irq.Irqchip;
 import dev.vmexit.irq.LocalApic;
@@ -40,6 +41,9 @@ import dev.vmexit.irq.Pic8259Pair;
  *          0x061 control     0x070-0x071 CMOS        0x080 POST code    0x081-0x08F DMA pages
  *          0x092 fast A20    0x0C0-0x0DF DMA         0x0E9 debug        0x0F4 debug exit
  *          0x3F8-0x3FF UART  0x600-0x60B ACPI PM     0xCF8-0xCFF PCI, reset control
+ *   with a BIOS      0x402 its log   0x510-0x511 firmware configuration
+ *   with a display   0x3B0-0x3BB 0x3C0-0x3DF VGA     memory 0xA0000-0xBFFFF
+ *   with drives      0x1F0-0x1F7 0x3F6 0x170-0x177 0x376 IDE   IRQ 14, 15
  *   memory 0xFEC00000 I/O APIC                       0xFEE00000 local APIC
  *   IRQs   0 PIT   1, 12 i8042   4 UART   8 RTC   9 SCI, level
  * </pre>
@@ -177,6 +181,7 @@ public final class PcPlatform {
       }
       ports.register(power, Piix4Power.GPE0, Piix4Power.GPE0 + Piix4Power.GPE0_PORTS - 1);
     }
+    peripherals.screen().ifPresent(screen -> plugDisplay(new Vga(clock, timers, screen)));
     if (peripherals.firmware().isPresent() || peripherals.screen().isPresent()) {
       i8042.plug(keyboard);
     }
@@ -187,6 +192,12 @@ public final class PcPlatform {
 
     // As firmware does it: the SCI is level-triggered at the PIC too.
     ports.write(Pic8259Pair.ELCR + 1, 1, 1 << (SCI - 8));
+  }
+
+  private void plugDisplay(final Vga vga) {
+    ports.register(vga, Vga.FIRST_PORT, Vga.LAST_PORT);
+    ports.register(vga, Vga.MONO_FIRST_PORT, Vga.MONO_LAST_PORT);
+    memory.register(vga.memory(), Vga.MEMORY, Vga.MEMORY_LENGTH);
   }
 
   private void plugFirmware(final Peripherals.Firmware firmware, final int vcpus) {
@@ -209,13 +220,12 @@ public final class PcPlatform {
     return irqchip;
   }
 
-  /** The keyboard, whose keys the run loop feeds; not plugged in where nobody sees a screen. */
-  Ps2Keyboard keyboard() {
-    return keyboard;
-  }
-
-  I8042 keyboardController() {
-    return i8042;
+  /** Presses keys as far as the keyboard's buffer goes; the rest waits. */
+  void press(final InputQueue keys) {
+    while (!keys.isEmpty() && keyboard.canPress()) {
+      keyboard.press(keys.next());
+    }
+    i8042.poll();
   }
 
   /** The serial port of the console, whose input the run loop feeds. */

@@ -5,7 +5,7 @@ import dev.vmexit.memory.GuestMemory;
 
 /** Guest memory for bus masters, each write of which is told to the run loop. */
 final class RecordedDma implements GuestDma {
-  /** Hears of each write, after it, on the vCPU's thread. */
+  /** Hears of each write, after it, on the thread of the vCPU that had the device do it. */
   interface Listener {
     void dmaWritten(long gpa, byte[] from, int at, int length);
   }
@@ -17,7 +17,7 @@ final class RecordedDma implements GuestDma {
     this.memory = memory;
   }
 
-  /** Names the listener, which is built after the devices. */
+  /** Names who hears from now on: the run loop that is out of the guest. */
   void tell(final Listener who) {
     listener = who;
   }

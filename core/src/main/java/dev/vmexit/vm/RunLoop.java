@@ -1,16 +1,13 @@
 package dev.vmexit.vm;
 
-import dev.vmexit.device.Uart16550;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.irq.Irqchip;
-import dev.vmexit.irq.LocalApic;
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.mmu.Fault;
 import dev.vmexit.mmu.Mmu;
 import dev.vmexit.mmu.PagingContext;
-import dev.vmexit.mmu.PagingMode;
 import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.TableWrites;
@@ -18,12 +15,9 @@ import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Msr;
-import dev.vmexit.x86.Seg;
 import dev.vmexit.x86.Vector;
 import java.util.List;
-import org.agrona.MutableDirectBuffer;
 import org.agrona.concurrent.IdleStrategy;
-import org.agrona.concurrent.MessageHandler;
 import org.agrona.concurrent.NanoClock;
 
 /**
@@ -35,11 +29,8 @@ import org.agrona.concurrent.NanoClock;
  * Nothing here allocates while the guest runs.
  */
 public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
-  private static final int CPUID_1_ECX_X2APIC = 1 << 21;
-
-  private static final int CONSOLE_BUFFER = 64 * 1024;
-
   private final int number;
+  private final VcpuGroup group;
   private final Vcpu vcpu;
   private final VcpuExit exit;
   private final long state;
@@ -51,13 +42,13 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   private final RunClock clock;
   private final dev.vmexit.device.TimerQueue timers;
   private final PcPlatform platform;
+  private final RecordedDma dma;
   private final Irqchip irqchip;
-  private final Uart16550 uart;
+  private final MachineMsrs msrs;
   private final ExitSink sink;
-  private final CommandRing commands;
 
-  /** Bound once: a method reference in the loop would be an object a round. */
-  private final MessageHandler onCommand = this::command;
+  /** What comes from outside, which the first vCPU takes; null for the others. */
+  private final MachineInput input;
 
   private final NanoClock hostClock;
   private final IdleStrategy idle;
@@ -69,10 +60,6 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   private final Fault fault = new Fault();
   private final LastExits lastExits = new LastExits();
-  private final byte[] pendingInput = new byte[CONSOLE_BUFFER];
-  private int inputHead;
-  private int inputTail;
-
   private long started;
   private long entered;
   private long left;
@@ -83,22 +70,26 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   private long exits;
   private boolean windowRequested;
 
-  private RunEnd end;
-  private String endDetail = "";
-  private int endStatus;
+  /** An application processor that has not been started, or was sent an INIT. */
+  private boolean waitsForStartup;
+
+  /** Whether the group's lock is ours. */
+  private boolean holding;
 
   RunLoop(
       final int number,
+      final VcpuGroup group,
       final Vcpu vcpu,
       final Mmu mmu,
       final RunClock clock,
       final dev.vmexit.device.TimerQueue timers,
       final PcPlatform platform,
+      final RecordedDma dma,
       final ExitSink sink,
       final CommandRing commands,
-      final NanoClock hostClock,
-      final IdleStrategy idle) {
+      final NanoClock hostClock) {
     this.number = number;
+    this.group = group;
     this.vcpu = vcpu;
     this.exit = vcpu.exit();
     this.state = vcpu.state();
@@ -107,36 +98,62 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     this.clock = clock;
     this.timers = timers;
     this.platform = platform;
+    this.dma = dma;
     this.irqchip = platform.irqchip();
-    this.uart = platform.uart();
+    this.msrs = new MachineMsrs(number, vcpu, irqchip, clock);
     this.sink = sink;
-    this.commands = commands;
     this.hostClock = hostClock;
-    this.idle = idle;
-    commands.onOffer(vcpu::kick);
+    this.idle = VcpuGroup.newIdle();
+    this.waitsForStartup = number > 0;
+    group.onKick(number, vcpu::kick);
+    if (number == 0) {
+      input = new MachineInput(commands, platform, group);
+      commands.onOffer(vcpu::kick);
+    } else {
+      input = null;
+    }
   }
 
-  /** Runs until the run ends; the sink stays open. */
-  RunResult run() {
+  /**
+   * Runs until the run ends; the sink stays open.
+   *
+   * @param start of the run, by the host's clock
+   */
+  void run(final long start) {
     event.vcpu = number;
-    started = hostClock.nanoTime();
-    entered = started;
-    while (end == null) {
-      commands.drain(onCommand);
-      feedConsole();
-      final long now = clock.nanos();
-      if (now >= timers.nextDeadline()) {
-        timers.run(now);
+    started = start;
+    entered = start;
+    take();
+    try {
+      rounds();
+    } finally {
+      if (holding) {
+        give();
       }
-      if (end != null) {
+    }
+  }
+
+  private void rounds() {
+    while (!group.hasEnded()) {
+      final long now = serve();
+      if (group.hasEnded()) {
         break;
       }
+      if (number > 0 && !isStarted()) {
+        rest();
+        continue;
+      }
       inject();
-      final long deadline = timers.nextDeadline();
+      callOthers();
+      final long deadline = number == 0 ? timers.nextDeadline() : Long.MAX_VALUE;
       vcpu.deadline(deadline, now);
-      int reason = vcpu.enter(clock.retiredLimit(retired(), deadline));
+      group.watchTimers(deadline, number);
+      final long limit = clock.retiredLimit(retired(), deadline);
+      give();
+      int reason = vcpu.enter(limit);
       left = hostClock.nanoTime();
       guestTime += left - entered;
+      take();
       clock.advance(left);
       while (reason >= 0) {
         reason = handle(reason);
@@ -144,45 +161,92 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       entered = hostClock.nanoTime();
       clock.advance(entered);
     }
-    return new RunResult(end, endDetail, endStatus, retired(), exits);
+  }
+
+  private void take() {
+    group.lock();
+    holding = true;
+    // What a device writes to memory stands among the records of the vCPU that had it do so.
+    dma.tell(this);
+  }
+
+  private void give() {
+    holding = false;
+    group.unlock();
+  }
+
+  /** Waits a moment, in which others may work. */
+  private void rest() {
+    group.rests(number, true);
+    give();
+    idle.idle();
+    take();
+    group.rests(number, false);
+  }
+
+  /** What is due before an entry, and while halted; the machine's time. */
+  private long serve() {
+    if (input != null) {
+      input.drain();
+    }
+    final long now = clock.nanos();
+    if (number == 0 && now >= timers.nextDeadline()) {
+      timers.run(now);
+    }
+    return now;
+  }
+
+  /** Calls those out of the guest whom this one has sent something, or set a timer for. */
+  private void callOthers() {
+    if (group.size() == 1) {
+      return;
+    }
+    for (int i = 0; i < group.size(); i++) {
+      // Its own news it looks at by itself.
+      if (irqchip.takeNews(i) && i != number) {
+        group.call(i);
+      }
+    }
+    group.timersChanged(number, timers.nextDeadline());
+  }
+
+  // ---- application processors ----
+
+  /** Looks for INIT and start-up IPIs (SDM Vol. 3A, 9.4.4); whether there is a guest to enter. */
+  private boolean isStarted() {
+    if (irqchip.takeInit(number)) {
+      waitsForStartup = true;
+      irqchip.reset(number);
+    }
+    final int vector = irqchip.takeStartup(number);
+    if (waitsForStartup && vector >= 0) {
+      waitsForStartup = false;
+      idle.reset();
+      entered = hostClock.nanoTime();
+      StartupState.apply(state, vector);
+      vcpu.stateChanged();
+      contextChanged();
+    }
+    if (group.sleeps(number, waitsForStartup)) {
+      end(RunEnd.HALTED);
+    }
+    return !waitsForStartup;
   }
 
   List<String> lastExits() {
     return lastExits.lines();
   }
 
-  private long retired() {
+  long retired() {
     return HostMemory.getLong(state + StateLayout.RETIRED);
   }
 
+  long exits() {
+    return exits;
+  }
+
   private void end(final RunEnd reason) {
-    if (end == null) {
-      end = reason;
-    }
-  }
-
-  // ---- commands ----
-
-  private void command(
-      final int type, final MutableDirectBuffer buffer, final int index, final int length) {
-    switch (type) {
-      case CommandRing.STOP -> end(RunEnd.of(buffer.getInt(index)));
-      case CommandRing.CONSOLE_INPUT -> {
-        for (int i = 0; i < length; i++) {
-          if (inputTail - inputHead < CONSOLE_BUFFER) {
-            pendingInput[inputTail++ & CONSOLE_BUFFER - 1] = buffer.getByte(index + i);
-          }
-        }
-      }
-      case CommandRing.NMI -> irqchip.pulseNmi();
-      default -> {}
-    }
-  }
-
-  private void feedConsole() {
-    while (inputHead != inputTail && uart.canReceive()) {
-      uart.receive(pendingInput[inputHead++ & CONSOLE_BUFFER - 1] & 0xFF);
-    }
+    group.end(reason, number);
   }
 
   // ---- injection ----
@@ -225,9 +289,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     }
     event.clearPayload();
     header(event, ExitKind.INJECT);
-    event.rip = HostMemory.getLong(state + StateLayout.RIP);
-    event.guestTime = 0;
-    event.handlerTime = 0;
+    RecordedState.beside(event, state);
     event.address = vector;
     event.value = waited;
     event.detail = type;
@@ -240,26 +302,11 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   // ---- the record ----
 
   private void header(final ExitEvent e, final ExitKind kind) {
-    final long s = state;
     e.kind = kind;
-    e.retired = HostMemory.getLong(s + StateLayout.RETIRED);
     e.hostTime = left - started;
     e.guestTime = guestTime;
     e.rip = exit.rip;
-    e.mode = vcpu.mode();
-    e.csBase =
-        (e.mode & ExitEvent.MODE_CODE_SIZE) == 8
-            ? 0
-            : HostMemory.getLong(s + StateLayout.segment(Seg.CS) + StateLayout.SEG_BASE);
-    e.cr0 = HostMemory.getLong(s + StateLayout.CR0);
-    e.cr3 = HostMemory.getLong(s + StateLayout.CR3);
-    e.cr4 = HostMemory.getLong(s + StateLayout.CR4);
-    e.efer = HostMemory.getLong(s + StateLayout.EFER);
-    e.rflags = vcpu.rflags();
-    e.interruptState = vcpu.interruptState();
-    for (int i = 0; i < 16; i++) {
-      e.registers[i] = HostMemory.getLong(s + StateLayout.GPR + i * 8L);
-    }
+    RecordedState.fill(e, vcpu, state);
   }
 
   /** Fills the record's state as it stands at the exit, before the handler changes any of it. */
@@ -302,9 +349,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     e.clearPayload();
     e.vcpu = number;
     header(e, ExitKind.DMA);
-    e.rip = HostMemory.getLong(state + StateLayout.RIP);
-    e.guestTime = 0;
-    e.handlerTime = 0;
+    RecordedState.beside(e, state);
     e.address = gpa;
     e.value = length;
     e.write = true;
@@ -368,11 +413,11 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
         finish();
       }
       case VcpuExit.SYSTEM_EVENT -> {
-        endDetail = "system event " + exit.address + " of KVM";
+        group.detail("system event " + exit.address + " of KVM");
         shutdown(ExitEvent.SHUTDOWN_RESET, RunEnd.RESET);
       }
       case VcpuExit.FAILED -> {
-        endDetail = vcpu.failure();
+        group.detail(vcpu.failure());
         shutdown(ExitEvent.SHUTDOWN_FAILED, RunEnd.VCPU_FAILED);
       }
       default -> throw new IllegalStateException("exit reason " + reason);
@@ -402,11 +447,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     platform.ports().readString((int) exit.address, exit.size, exit.count, exit.data);
     System.arraycopy(exit.data, 0, event.data, 0, bytes);
     event.dataLength = bytes;
-    long first = 0;
-    for (int i = 0; i < exit.size; i++) {
-      first |= (exit.data[i] & 0xFFL) << 8 * i;
-    }
-    event.value = first;
+    event.value = RecordedState.littleEndian(exit.data, exit.size);
   }
 
   private void mmio() {
@@ -470,7 +511,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     if (register == 8) {
       irqchip.cr8(number, (int) exit.value);
     } else if (contextChanged()) {
-      recordPdptes();
+      RecordedState.pdptes(event, mmu.context());
     } else {
       // A reserved bit in a PDPTE: the write is undone, though rip is past it already.
       final PagingContext kept = mmu.context();
@@ -485,18 +526,6 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     finish();
   }
 
-  /** The PDPTEs are read when CR3 is loaded, so the record must show them to a replay. */
-  private void recordPdptes() {
-    final PagingContext context = mmu.context();
-    if (context.mode() == PagingMode.PAE) {
-      event.walkCount = PagingContext.PDPTES;
-      for (int i = 0; i < PagingContext.PDPTES; i++) {
-        event.walkAddress[i] = PagingContext.pdpteAddress(context.cr3(), i);
-        event.walkValue[i] = context.pdpte(i);
-      }
-    }
-  }
-
   private boolean contextChanged() {
     return mmu.setContext(
         HostMemory.getLong(state + StateLayout.CR0),
@@ -508,64 +537,13 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   private void msr() {
     begin(ExitKind.MSR);
     final int index = (int) exit.address;
-    exit.refused = !(exit.write ? writeMsr(index, exit.value) : readMsr(index));
+    exit.refused = !(exit.write ? msrs.write(index, exit.value) : msrs.read(index, exit));
+    if (index == Msr.EFER && exit.write && !exit.refused) {
+      exit.refused = !contextChanged();
+    }
     event.value = exit.value;
     event.detail = exit.refused ? 1 : 0;
     finish();
-  }
-
-  private boolean readMsr(final int index) {
-    switch (index) {
-      case Msr.APIC_BASE -> exit.value = irqchip.apicBase(number);
-      case Msr.TSC_DEADLINE -> exit.value = irqchip.tscDeadline(number);
-      case Msr.TSC ->
-          exit.value = clock.nanos() + HostMemory.getLong(state + StateLayout.TSC_OFFSET);
-      default -> {
-        if (index >= Msr.X2APIC_FIRST && index <= Msr.X2APIC_LAST) {
-          if (!irqchip.x2apicReadable(number, index)) {
-            return false;
-          }
-          exit.value = irqchip.x2apic(number, index);
-          return true;
-        }
-        return vcpu.readMsr(index, exit);
-      }
-    }
-    return true;
-  }
-
-  private boolean writeMsr(final int index, final long value) {
-    switch (index) {
-      case Msr.APIC_BASE -> {
-        if ((value & LocalApic.BASE_X2APIC) != 0 && !offersX2apic()) {
-          return false;
-        }
-        return irqchip.apicBase(number, value);
-      }
-      case Msr.TSC_DEADLINE -> irqchip.tscDeadline(number, value);
-      case Msr.TSC -> {
-        final long offset = value - clock.nanos();
-        HostMemory.putLong(state + StateLayout.TSC_OFFSET, offset);
-        irqchip.tscOffset(number, offset);
-      }
-      default -> {
-        if (index >= Msr.X2APIC_FIRST && index <= Msr.X2APIC_LAST) {
-          final boolean written = irqchip.x2apic(number, index, value);
-          HostMemory.putLong(state + StateLayout.CR8, irqchip.cr8(number));
-          return written;
-        }
-        if (!vcpu.writeMsr(index, value)) {
-          return false;
-        }
-        return index != Msr.EFER || contextChanged();
-      }
-    }
-    return true;
-  }
-
-  private boolean offersX2apic() {
-    vcpu.cpuid(1, 0, exit.cpuid);
-    return (exit.cpuid[2] & CPUID_1_ECX_X2APIC) != 0;
   }
 
   private void cpuid() {
@@ -579,22 +557,22 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     begin(ExitKind.HLT);
     final boolean interruptible = (vcpu.rflags() & Flags.IF) != 0;
     event.detail = interruptible ? 1 : 0;
-    while (end == null) {
-      commands.drain(onCommand);
-      feedConsole();
-      final long now = clock.nanos();
-      if (now >= timers.nextDeadline()) {
-        timers.run(now);
-      }
-      if (irqchip.nmiPending(number) || interruptible && irqchip.interruptPending(number)) {
+    while (!group.hasEnded()) {
+      serve();
+      callOthers();
+      if (irqchip.nmiPending(number)
+          || interruptible && irqchip.interruptPending(number)
+          || number > 0 && irqchip.messagePending(number)) {
         break;
       }
-      if (!interruptible && !irqchip.nmiPending(number)) {
+      if (!interruptible && group.sleeps(number, true)) {
         end(RunEnd.HALTED);
       } else if (!clock.skipTo(timers.nextDeadline())) {
-        idle.idle();
+        group.watchTimers(Long.MIN_VALUE, number);
+        rest();
       }
     }
+    group.sleeps(number, false);
     idle.reset();
     // The time in the handler of a HLT is the time that the guest slept.
     finish();
@@ -616,13 +594,13 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   @Override
   public void reset(final String source) {
-    endDetail = source;
+    group.detail(source);
     end(RunEnd.RESET);
   }
 
   @Override
   public void debugExit(final int status) {
-    endStatus = status;
+    group.status(status);
     end(RunEnd.DEBUG_EXIT);
   }
 }

@@ -20,26 +20,32 @@ import dev.vmexit.vcpu.soft.CpuModel;
 import dev.vmexit.vcpu.soft.SoftVcpu;
 import dev.vmexit.x86.Seg;
 import java.util.List;
-import org.agrona.concurrent.BackoffIdleStrategy;
+import java.util.function.IntConsumer;
+import java.util.function.IntFunction;
 import org.agrona.concurrent.NanoClock;
 
 /**
- * A whole machine, and the API to embed one: memory with a loaded guest, a vCPU, the PC's devices
- * and the run loop. {@link #run} belongs to one thread, by custom named {@code vcpu0}; {@link
- * #commands} may be used from any.
+ * A whole machine, and the API to embed one: memory with a loaded guest, vCPUs, the PC's devices
+ * and the run loops. {@link #run} belongs to one thread, by custom named {@code vcpu0}, and starts
+ * {@code vcpu1} and so on; {@link #commands} may be used from any.
  */
 public final class VirtualMachine implements AutoCloseable {
   private static final long FOUR_GIB = 1L << 32;
 
-  private final Vcpu vcpu;
-  private final Mmu mmu;
+  private final Vcpu[] vcpus;
 
-  /** The VM that the vCPU belongs to, closed after it; null where the vCPU is software. */
+  /** The VM that the vCPUs belong to, closed after them; null where they are software. */
   private final KvmVm kvm;
 
   private final CommandRing commands = new CommandRing();
   private final PcPlatform platform;
-  private final RunLoop loop;
+  private final NanoClock hostClock;
+  private final VcpuGroup group;
+  private final RunLoop[] loops;
+  private IntConsumer onThread = number -> {};
+
+  /** What made a run loop die that is not the first. */
+  private volatile Throwable death;
 
   /** Which processor runs the guest. */
   public enum Backend {
@@ -103,48 +109,57 @@ public final class VirtualMachine implements AutoCloseable {
       final BootEntry entry,
       final Options options,
       final ExitSink sink) {
-    this(backend, memory, entry, options, Peripherals.NONE, sink);
+    this(backend, 1, memory, entry, options, Peripherals.NONE, number -> sink);
   }
 
   /**
-   * Builds a machine with more devices in the state that the loader left.
+   * Builds a machine of several vCPUs, and with more devices, in the state that the loader left.
+   * All vCPUs but the first wait for a start-up IPI.
    *
-   * @param backend with KVM, the MMU is the processor's and the clock must be the host's
+   * @param backend with KVM, the MMU is the processor's and the clock must be the host's; the
+   *     software vCPU is one
+   * @param count vCPUs, 1 to 255
    * @param memory loaded; stays the caller's, who closes it after the machine
    * @param peripherals stay the caller's
-   * @param sink takes the records; stays the caller's
-   * @throws dev.vmexit.vcpu.kvm.KvmUnavailableException where this host's KVM cannot be used
+   * @param sinks what takes the records of a vCPU, by its number; stay the caller's
+   * @throws dev.vmexit.vcpu.kvm.KvmUnavailableException where this host's KVM cannot be used, or
+   *     allows fewer vCPUs
    * @throws dev.vmexit.memory.ErrnoException where KVM refuses
    */
   public VirtualMachine(
       final Backend backend,
+      final int count,
       final GuestMemory memory,
       final BootEntry entry,
       final Options options,
       final Peripherals peripherals,
-      final ExitSink sink) {
+      final IntFunction<ExitSink> sinks) {
+    if (backend == Backend.SOFT && count != 1) {
+      throw new IllegalArgumentException("vcpus=" + count + ", of the software vCPU allowed: 1");
+    }
+    vcpus = new Vcpu[count];
+    final Mmu[] mmus = new Mmu[count];
     if (backend == Backend.KVM) {
       if (options.clock() != ClockKind.HOST) {
         throw new IllegalArgumentException("clock=" + options.clock() + ", with KVM allowed: HOST");
       }
-      final KvmProcessor processor = kvmProcessor(memory);
-      kvm = processor.vm();
-      mmu = processor.mmu();
-      vcpu = processor.vcpu();
+      kvm = kvmProcessors(memory, vcpus, mmus);
     } else if (options.mmu() == MmuKind.SHADOW) {
       final ShadowMmu shadow = new ShadowMmu(TableMemory.of(memory), SlotView.of(memory));
       final SoftVcpu soft = new SoftVcpu(memory, shadow, CpuModel.of(options.cpu()));
       shadow.attach(soft);
       memory.addWriteListener(shadow);
       kvm = null;
-      mmu = shadow;
-      vcpu = soft;
+      mmus[0] = shadow;
+      vcpus[0] = soft;
     } else {
       kvm = null;
-      mmu = new NestedMmu(memory);
-      vcpu = new SoftVcpu(memory, mmu, CpuModel.of(options.cpu()));
+      mmus[0] = new NestedMmu(memory);
+      vcpus[0] = new SoftVcpu(memory, mmus[0], CpuModel.of(options.cpu()));
     }
-    final long state = vcpu.state();
+    final long state = vcpus[0].state();
+    hostClock = options.hostClock();
+    group = new VcpuGroup(count);
     final RunClock clock =
         options.clock() == ClockKind.HOST
             ? new HostClock(options.hostClock())
@@ -160,30 +175,33 @@ public final class VirtualMachine implements AutoCloseable {
                 options.epochSeconds(),
                 ramBelow(memory),
                 memory.ramBytes() - ramBelow(memory),
-                1,
+                count,
                 options.console(),
                 options.debugConsole(),
                 options.debugExit()),
             events,
             peripherals,
             dma);
-    loop =
-        new RunLoop(
-            0,
-            vcpu,
-            mmu,
-            clock,
-            timers,
-            platform,
-            sink,
-            commands,
-            options.hostClock(),
-            new BackoffIdleStrategy(100, 10, 1_000, 200_000));
-    events.target = loop;
-    dma.tell(loop);
+    loops = new RunLoop[count];
+    for (int i = 0; i < count; i++) {
+      loops[i] =
+          new RunLoop(
+              i,
+              group,
+              vcpus[i],
+              mmus[i],
+              clock,
+              timers,
+              platform,
+              dma,
+              sinks.apply(i),
+              commands,
+              hostClock);
+    }
+    events.target = loops[0];
     apply(entry, state);
-    vcpu.stateChanged();
-    mmu.setContext(entry.cr0(), entry.cr3(), entry.cr4(), entry.efer());
+    vcpus[0].stateChanged();
+    mmus[0].setContext(entry.cr0(), entry.cr3(), entry.cr4(), entry.efer());
   }
 
   /**
@@ -230,9 +248,74 @@ public final class VirtualMachine implements AutoCloseable {
     }
   }
 
+  /**
+   * Has something done by each vCPU's thread before it runs the guest.
+   *
+   * @param action takes the vCPU's number
+   */
+  public void onThread(final IntConsumer action) {
+    onThread = action;
+  }
+
   /** Runs until the guest or a command ends it; then the machine is done. */
   public RunResult run() {
-    return loop.run();
+    final long start = hostClock.nanoTime();
+    final Thread[] threads = new Thread[loops.length];
+    for (int i = 1; i < loops.length; i++) {
+      final int number = i;
+      threads[i] = new Thread(() -> runOther(number, start), "vcpu" + number);
+      threads[i].start();
+    }
+    try {
+      onThread.accept(0);
+      loops[0].run(start);
+    } finally {
+      // Where the first loop died the others must not go on.
+      endOthers();
+      join(threads);
+    }
+    if (death != null) {
+      throw new IllegalStateException("a vCPU's thread died: " + death, death);
+    }
+    long retired = 0;
+    long exits = 0;
+    for (final RunLoop loop : loops) {
+      retired += loop.retired();
+      exits += loop.exits();
+    }
+    return group.result(retired, exits);
+  }
+
+  private void runOther(final int number, final long start) {
+    try {
+      onThread.accept(number);
+      loops[number].run(start);
+    } catch (final Throwable e) {
+      death = e;
+      commands.stop(RunEnd.VCPU_FAILED);
+    }
+  }
+
+  private void endOthers() {
+    if (loops.length > 1) {
+      group.abandon();
+    }
+  }
+
+  private static void join(final Thread[] threads) {
+    boolean interrupted = false;
+    for (int i = 1; i < threads.length; i++) {
+      while (threads[i].isAlive()) {
+        try {
+          threads[i].join();
+        } catch (final InterruptedException e) {
+          interrupted = true;
+        }
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
   }
 
   /** The in-ring: console input, stop, NMI. */
@@ -245,44 +328,56 @@ public final class VirtualMachine implements AutoCloseable {
     return platform;
   }
 
-  /** The vCPU, for a look at its registers after a run. */
+  /** The vCPU that ended the run, for a look at its registers; the first one until then. */
   public Vcpu vcpu() {
-    return vcpu;
+    return vcpus[group.endedBy()];
   }
 
-  /** The last exits, a line each, oldest first; after a run. */
+  /** A vCPU by its number. */
+  public Vcpu vcpu(final int number) {
+    return vcpus[number];
+  }
+
+  /** The last exits of the vCPU that ended the run, a line each, oldest first; after a run. */
   public List<String> lastExits() {
-    return loop.lastExits();
+    return loops[group.endedBy()].lastExits();
   }
 
   @Override
   public void close() {
-    vcpu.close();
+    for (final Vcpu vcpu : vcpus) {
+      vcpu.close();
+    }
     if (kvm != null) {
       kvm.close();
     }
   }
 
-  /**
-   * A vCPU of KVM with what it stands on.
-   *
-   * @param mmu of the interpreter that finishes what KVM cannot; KVM itself asks no MMU of ours
-   */
-  private record KvmProcessor(Vcpu vcpu, Mmu mmu, KvmVm vm) {}
-
-  private static KvmProcessor kvmProcessor(final GuestMemory memory) {
-    final NestedMmu mmu = new NestedMmu(memory);
+  /** Makes a VM with its vCPUs, each with the MMU of the interpreter that finishes for it. */
+  private static KvmVm kvmProcessors(
+      final GuestMemory memory, final Vcpu[] vcpus, final Mmu[] mmus) {
     try (KvmSystem system = KvmSystem.open()) {
       final KvmVm vm = system.createVm();
       SoftVcpu interpreter = null;
+      int made = 0;
       try {
         vm.prepareUserIrqchip();
         vm.setMemory(memory, false);
-        interpreter = new SoftVcpu(memory, mmu, CpuModel.max());
-        return new KvmProcessor(vm.createVcpu(0, memory, interpreter, mmu), mmu, vm);
+        while (made < vcpus.length) {
+          mmus[made] = new NestedMmu(memory);
+          interpreter = new SoftVcpu(memory, mmus[made], CpuModel.max());
+          interpreter.ignoreWrites();
+          vcpus[made] = vm.createVcpu(made, memory, interpreter, mmus[made]);
+          interpreter = null;
+          made++;
+        }
+        return vm;
       } catch (final RuntimeException e) {
         if (interpreter != null) {
           interpreter.close();
+        }
+        for (int i = 0; i < made; i++) {
+          vcpus[i].close();
         }
         vm.close();
         throw e;

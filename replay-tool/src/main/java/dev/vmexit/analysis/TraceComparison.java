@@ -100,6 +100,9 @@ public final class TraceComparison {
     for (int i = 0; i < e.instructionLength; i++) {
       digest = mix(digest, e.instruction[i]);
     }
+    for (int i = 0; i < e.dataLength; i++) {
+      digest = mix(digest, e.data[i]);
+    }
     if (e.kind == ExitKind.CPUID) {
       digest = mix(digest, Arrays.hashCode(e.cpuid));
     }
@@ -164,6 +167,9 @@ public final class TraceComparison {
     }
     if (size(a) != size(b) || a.write != b.write) {
       return "size or direction";
+    }
+    if (!Arrays.equals(a.data, 0, a.dataLength, b.data, 0, b.dataLength)) {
+      return "data";
     }
     if (a.kind != ExitKind.INJECT && a.value != b.value) {
       return "value";

@@ -18,15 +18,24 @@ final class ConsoleInput implements AutoCloseable {
   private static final int ESCAPE = 1;
   private static final int BATCH = 512;
 
+  /** Takes what was typed. */
+  @FunctionalInterface
+  private interface Taker {
+    /** False where there is no room: to be tried again. */
+    boolean take(byte[] typed, int length);
+  }
+
   private final CommandRing commands;
+  private final Taker taker;
   private final Terminal terminal;
   private final InputStream in;
   private final Attributes saved;
   private final Thread hook;
   private boolean escaped;
 
-  private ConsoleInput(final CommandRing commands, final Terminal terminal) {
+  private ConsoleInput(final CommandRing commands, final Taker taker, final Terminal terminal) {
     this.commands = commands;
+    this.taker = taker;
     this.terminal = terminal;
     // Not the terminal's own stream: a read that waits there holds a lock that its end needs.
     in = System.in;
@@ -58,8 +67,20 @@ final class ConsoleInput implements AutoCloseable {
     }
   }
 
-  /** Starts reading the terminal, or standard input where there is none. */
+  /** Starts reading the terminal, or standard input where there is none, for the serial line. */
   static ConsoleInput open(final CommandRing commands) {
+    return open(commands, commands::consoleInput);
+  }
+
+  /** As {@link #open}, for the keyboard. */
+  static ConsoleInput openKeyboard(final CommandRing commands) {
+    final TerminalKeys keys = new TerminalKeys();
+    final byte[] codes = new byte[BATCH * TerminalKeys.LONGEST];
+    return open(
+        commands, (typed, length) -> commands.keys(codes, keys.translate(typed, length, codes)));
+  }
+
+  private static ConsoleInput open(final CommandRing commands, final Taker taker) {
     Terminal terminal = null;
     if (Terminals.interactive() && !SignalStop.stopping()) {
       try {
@@ -76,7 +97,7 @@ final class ConsoleInput implements AutoCloseable {
             e);
       }
     }
-    return new ConsoleInput(commands, terminal);
+    return new ConsoleInput(commands, taker, terminal);
   }
 
   private void read() {
@@ -95,7 +116,7 @@ final class ConsoleInput implements AutoCloseable {
           }
           count = accept(next, batch, count);
         }
-        while (!commands.consoleInput(batch, count)) {
+        while (!taker.take(batch, count)) {
           LockSupport.parkNanos(1_000_000);
         }
       }

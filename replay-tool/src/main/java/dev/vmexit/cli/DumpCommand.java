@@ -4,8 +4,10 @@ import dev.vmexit.analysis.ExitJson;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.trace.ExitFormatter;
+import dev.vmexit.trace.TraceFollower;
 import dev.vmexit.trace.TracePoint;
 import dev.vmexit.trace.TraceReader;
+import dev.vmexit.trace.TraceView;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.EnumSet;
@@ -61,6 +63,16 @@ final class DumpCommand implements Callable<Integer> {
   @Option(names = "--json", description = "Print a JSON object a line, with all registers.")
   private boolean json;
 
+  @Option(
+      names = "--follow",
+      description = "Go on printing while the trace is recorded, to the recording's end.")
+  private boolean follow;
+
+  private final ExitFormatter formatter = new ExitFormatter();
+  private final ExitJson jsonFormatter = new ExitJson();
+  private final StringBuilder text = new StringBuilder();
+  private boolean heard = true;
+
   @Override
   public Integer call() {
     final TracePoint last = to == null ? TracePoint.END : to;
@@ -70,40 +82,62 @@ final class DumpCommand implements Callable<Integer> {
     final Set<ExitKind> wanted =
         kinds == null ? EnumSet.allOf(ExitKind.class) : EnumSet.copyOf(kinds);
     final PrintWriter out = spec.commandLine().getOut();
-    final ExitFormatter formatter = new ExitFormatter();
-    final ExitJson jsonFormatter = new ExitJson();
-    final StringBuilder text = new StringBuilder();
+    final ExitEvent event = new ExitEvent();
+    if (follow) {
+      try (TraceFollower follower = TraceFollower.open(folder)) {
+        while (heard && FollowPause.next(follower, event, () -> flush(out))) {
+          if (last.isPassed(event)) {
+            break;
+          }
+          if (from.isReached(event)) {
+            show(event, wanted, out);
+          }
+        }
+        return end(follower, out);
+      }
+    }
     try (TraceReader reader = TraceReader.open(folder)) {
-      final ExitEvent event = new ExitEvent();
-      boolean heard = true;
       reader.seek(from);
       while (heard && reader.next(event) && !last.isPassed(event)) {
-        // A gap is shown whatever was asked for: it may hide some of that.
-        if (!wanted.contains(event.kind) && event.kind != ExitKind.GAP) {
-          continue;
-        }
-        if (json) {
-          jsonFormatter.append(event, text);
-        } else {
-          formatter.line(event, text);
-        }
-        text.append('\n');
-        if (text.length() >= CHUNK) {
-          out.append(text);
-          text.setLength(0);
-          // `dump | head` must not read a long trace to its end.
-          heard = !out.checkError();
-        }
+        show(event, wanted, out);
       }
-      out.append(text);
-      out.flush();
-      final PrintWriter err = spec.commandLine().getErr();
-      if (reader.damages().isEmpty()) {
-        TraceNotes.missing(reader, err);
-      }
-      TraceNotes.closing(reader, err);
-      err.flush();
-      return TraceNotes.damages(folder, reader, err);
+      return end(reader, out);
     }
+  }
+
+  private void show(final ExitEvent event, final Set<ExitKind> wanted, final PrintWriter out) {
+    // A gap is shown whatever was asked for: it may hide some of that.
+    if (!wanted.contains(event.kind) && event.kind != ExitKind.GAP) {
+      return;
+    }
+    if (json) {
+      jsonFormatter.append(event, text);
+    } else {
+      formatter.line(event, text);
+    }
+    text.append('\n');
+    if (text.length() >= CHUNK) {
+      flush(out);
+    }
+  }
+
+  private void flush(final PrintWriter out) {
+    out.append(text);
+    text.setLength(0);
+    // `dump | head` must not read a long trace to its end.
+    heard = !out.checkError();
+  }
+
+  private int end(final TraceView view, final PrintWriter out) {
+    flush(out);
+    final PrintWriter err = spec.commandLine().getErr();
+    if (view.damages().isEmpty()) {
+      TraceNotes.missing(view, err);
+    }
+    if (!follow || ((TraceFollower) view).ended()) {
+      TraceNotes.closing(view, err);
+    }
+    err.flush();
+    return TraceNotes.damages(folder, view, err);
   }
 }

@@ -67,6 +67,11 @@ final class GuestCommand implements Runnable {
     @Override
     public Integer call() {
       try {
+        if (GuestDisk.knows(name)) {
+          spec.commandLine().getOut().println(name + ": " + GuestDisk.ofProcess().require(name));
+          spec.commandLine().getOut().flush();
+          return 0;
+        }
         final GuestStore store = GuestStore.ofProcess();
         final GuestStore.Guest guest = force ? store.fetch(name) : store.require(name);
         spec.commandLine()

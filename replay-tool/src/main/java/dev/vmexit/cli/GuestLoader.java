@@ -21,6 +21,7 @@ final class GuestLoader {
   private final Optional<Long> bytes;
   private final boolean hugePages;
   private final String append;
+  private final int vcpus;
 
   /**
    * A guest ready to run.
@@ -44,11 +45,14 @@ final class GuestLoader {
   /**
    * @param bytes of memory, or empty for what the guest asks for
    * @param append added to the kernel's command line
+   * @param vcpus that the ACPI tables name
    */
-  GuestLoader(final Optional<Long> bytes, final boolean hugePages, final String append) {
+  GuestLoader(
+      final Optional<Long> bytes, final boolean hugePages, final String append, final int vcpus) {
     this.bytes = bytes;
     this.hugePages = hugePages;
     this.append = append;
+    this.vcpus = vcpus;
   }
 
   Loaded builtIn() {
@@ -110,7 +114,7 @@ final class GuestLoader {
       final Optional<Path> initrd,
       final String commandLine) {
     final KernelImage image = KernelImage.detect(kernel);
-    final long rsdp = AcpiTables.build(1).writeTo(memory);
+    final long rsdp = AcpiTables.build(vcpus).writeTo(memory);
     return image.load(
         memory,
         new BootOptions(

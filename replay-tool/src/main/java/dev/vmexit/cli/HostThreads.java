@@ -27,6 +27,7 @@ final class HostThreads {
   /** Locks pages as they are touched, not all at once. */
   private static final int MLOCK_ONFAULT = 1;
 
+  private static final int LOOKS = 10_000;
   private static final Path TASKS = Path.of("/proc/self/task");
 
   private static final Linker LINKER = Linker.nativeLinker();
@@ -88,8 +89,22 @@ final class HostThreads {
     }
   }
 
-  /** The number of this process's thread of that name, as {@code top -H} shows both. */
+  /**
+   * The number of this process's thread of that name, as {@code top -H} shows both. A thread gives
+   * itself its name, a little after it was started: it is looked for more than once.
+   */
   static Optional<Integer> named(final String name) {
+    for (int i = 0; i < LOOKS; i++) {
+      final Optional<Integer> found = look(name);
+      if (found.isPresent()) {
+        return found;
+      }
+      Thread.yield();
+    }
+    return Optional.empty();
+  }
+
+  private static Optional<Integer> look(final String name) {
     try (Stream<Path> tasks = Files.list(TASKS)) {
       return tasks
           .filter(task -> name.equals(nameOf(task)))

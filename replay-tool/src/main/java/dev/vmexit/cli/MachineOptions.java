@@ -54,12 +54,16 @@ final class MachineOptions implements AutoCloseable {
       names = "--disk",
       paramLabel = "FILE",
       description = {
-        "Disk image, twice at most; FILE,snapshot leaves the file as it is,",
-        "FILE,readonly refuses writes."
+        "Disk image, twice at most; FILE,snapshot leaves the file as it",
+        "is, FILE,readonly refuses writes. debian-12-disk: one with GRUB",
+        "and two kernels, made of Debian's packages."
       })
   private List<String> disks = new ArrayList<>();
 
-  @Option(names = "--cdrom", paramLabel = "FILE", description = "CD image.")
+  @Option(
+      names = "--cdrom",
+      paramLabel = "FILE",
+      description = "CD image; debian-12-cd: GRUB and two kernels.")
   private Path cdrom;
 
   @Option(
@@ -108,10 +112,11 @@ final class MachineOptions implements AutoCloseable {
   /**
    * Opens what the options name.
    *
-   * @param screen takes what the display shows, where there is one
+   * @param exitOn text to look for on the display, or null
+   * @param onText called when it was seen, on a thread of the display's
    * @param messages takes what happens to files, a line each
    */
-  Peripherals open(final ScreenSink screen, final PrintWriter messages) {
+  Peripherals open(final String exitOn, final Runnable onText, final PrintWriter messages) {
     err = messages;
     final List<BlockStore> stores = new ArrayList<>();
     for (final String disk : disks) {
@@ -119,15 +124,32 @@ final class MachineOptions implements AutoCloseable {
     }
     final Optional<BlockStore> cd =
         Optional.ofNullable(cdrom)
+            .map(MachineOptions::cdImage)
             .map(path -> image("cdrom", path, DiskImage.Mode.READ_ONLY, CD_BLOCK));
     return new Peripherals(
         hasBios() ? Optional.of(firmware()) : Optional.empty(),
         stores,
         cd,
-        hasDisplay() ? Optional.of(screen) : Optional.empty());
+        hasDisplay() ? Optional.of(display(exitOn, onText)) : Optional.empty());
+  }
+
+  private ScreenSink display(final String exitOn, final Runnable onText) {
+    final TextDisplay terminal = new TextDisplay(System.out, exitOn, onText);
+    open.add(terminal);
+    return terminal;
+  }
+
+  private static Path cdImage(final Path path) {
+    return GuestDisk.CD.equals(path.toString())
+        ? GuestDisk.ofProcess().require(GuestDisk.CD)
+        : path;
   }
 
   private BlockStore disk(final String text) {
+    if (GuestDisk.DISK.equals(text)) {
+      // Shared by all runs: none changes it.
+      return image("disk", GuestDisk.ofProcess().require(text), DiskImage.Mode.SNAPSHOT, SECTOR);
+    }
     if (text.endsWith(SNAPSHOT)) {
       return image("disk", cut(text, SNAPSHOT), DiskImage.Mode.SNAPSHOT, SECTOR);
     }
@@ -204,7 +226,7 @@ final class MachineOptions implements AutoCloseable {
     err.flush();
   }
 
-  /** Gives files back. */
+  /** Gives terminal and files back; does nothing when called again. */
   @Override
   public void close() {
     for (final AutoCloseable file : open) {
@@ -214,5 +236,6 @@ final class MachineOptions implements AutoCloseable {
         tell(e.getMessage());
       }
     }
+    open.clear();
   }
 }

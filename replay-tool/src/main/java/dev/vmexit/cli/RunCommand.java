@@ -3,27 +3,21 @@ package dev.vmexit.cli;
 import dev.vmexit.analysis.Dimension;
 import dev.vmexit.analysis.ExitStatistics;
 import dev.vmexit.analysis.StatisticsTable;
+import dev.vmexit.boot.AcpiTables;
 import dev.vmexit.boot.BootEntry;
 import dev.vmexit.boot.BuiltInGuest;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.exit.NullExitSink;
-import dev.vmexit.memory.GuestMemory;
-import dev.vmexit.memory.HostMemory;
-import dev.vmexit.trace.InitialMemory;
 import dev.vmexit.trace.Recorder;
 import dev.vmexit.trace.RecorderOptions;
 import dev.vmexit.trace.TraceException;
-import dev.vmexit.trace.TraceFolder;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
-import dev.vmexit.vcpu.StateLayout;
-import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vm.RunEnd;
 import dev.vmexit.vm.RunResult;
 import dev.vmexit.vm.VirtualMachine;
-import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -37,8 +31,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
+import java.util.function.IntFunction;
 import org.agrona.concurrent.BackoffIdleStrategy;
 import org.agrona.concurrent.SystemNanoClock;
 import picocli.CommandLine.Command;
@@ -113,7 +106,7 @@ final class RunCommand implements Callable<Integer> {
       names = "--vcpus",
       paramLabel = "N",
       defaultValue = "1",
-      description = "Number of vCPUs; 1 for now.")
+      description = "Number of vCPUs, each in its thread; more than 1 on KVM.")
   private int vcpus;
 
   @Option(
@@ -216,8 +209,9 @@ final class RunCommand implements Callable<Integer> {
   }
 
   private void checkOptions() {
-    if (vcpus != 1) {
-      throw new UserException("--vcpus " + vcpus + ": this version runs 1 vCPU");
+    if (vcpus < 1 || vcpus > AcpiTables.MOST_VCPUS) {
+      throw new UserException(
+          "--vcpus " + vcpus + ": give a number from 1 to " + AcpiTables.MOST_VCPUS);
     }
     placement.check(vcpus);
     if (!"stdio".equals(console) && !"none".equals(console)) {
@@ -295,7 +289,8 @@ final class RunCommand implements Callable<Integer> {
 
   private GuestLoader.Loaded load() {
     final Optional<Long> bytes = Optional.ofNullable(memory).map(MemorySize::parse);
-    final GuestLoader loader = new GuestLoader(bytes, hugePages, append == null ? "" : append);
+    final GuestLoader loader =
+        new GuestLoader(bytes, hugePages, append == null ? "" : append, vcpus);
     if (kernel != null) {
       if (loadAddress != null) {
         return loader.flat(kernel, address(), flatMode());
@@ -333,6 +328,15 @@ final class RunCommand implements Callable<Integer> {
       final GuestLoader.Loaded loaded, final Set<ExitKind> kinds, final RecorderOptions options) {
     final PrintWriter err = spec.commandLine().getErr();
     final BackendChoice choice = BackendChoice.of(backend, reasonForSoft());
+    if (vcpus > 1 && choice.backend() == VirtualMachine.Backend.SOFT) {
+      throw new UserException(
+          "--vcpus "
+              + vcpus
+              + ": the software vCPU is one"
+              + (backend == BackendChoice.Wish.AUTO
+                  ? ", and that is what this host gets; try --backend kvm"
+                  : "; give --backend kvm"));
+    }
     if (!choice.line().isEmpty()) {
       err.println("vmexit: " + choice.line());
       err.flush();
@@ -350,11 +354,12 @@ final class RunCommand implements Callable<Integer> {
                 options,
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
                 new RecordingNews(folder, machine, err));
-    final boolean quiet = "none".equals(console);
+    final boolean quiet = "none".equals(console) || hardware.hasDisplay();
     final boolean builtIn = isBuiltIn();
     boolean begun = false;
     RunResult result = null;
-    final ExitSink sink = recorder == null ? new NullExitSink() : recorder.sink(0);
+    final IntFunction<ExitSink> sinks =
+        number -> recorder == null ? new NullExitSink() : recorder.sink(number);
     final ConsoleOutput output =
         new ConsoleOutput(
             quiet ? null : System.out,
@@ -365,6 +370,7 @@ final class RunCommand implements Callable<Integer> {
         VirtualMachine vm =
             new VirtualMachine(
                 choice.backend(),
+                vcpus,
                 loaded.memory(),
                 loaded.entry(),
                 new VirtualMachine.Options(
@@ -376,11 +382,13 @@ final class RunCommand implements Callable<Integer> {
                     output,
                     debugExit,
                     SystemNanoClock.INSTANCE),
-                closing.open((cells, columns, rows, cursor) -> {}, err),
-                sink)) {
+                closing.open(
+                    exitOn, () -> machine.ifSet(m -> m.commands().stop(RunEnd.TEXT_SEEN)), err),
+                sinks)) {
+      vm.onThread(placement::pinVcpu);
       if (recorder != null) {
         placement.pinRecorder(vcpus);
-        saveStart(folder, loaded.memory(), vm.vcpu());
+        TraceStart.save(folder, loaded.memory(), vm, vcpus);
         vm.commands().onStop(recorder::stopping);
       }
       machine.set(vm);
@@ -390,12 +398,14 @@ final class RunCommand implements Callable<Integer> {
       if (recorder != null && recorder.failure() != null) {
         vm.commands().stop(RunEnd.RECORDER_FAILED);
       }
-      try (Stopper stopper = new Stopper(vm, timeout);
-          ConsoleInput input = quiet || builtIn ? null : ConsoleInput.open(vm.commands())) {
+      try (RunStopper stopper = new RunStopper(vm, timeout);
+          ConsoleInput input = input(vm, quiet || builtIn)) {
         begun = true;
         result = onVcpuThread(vm);
       } finally {
         output.close();
+        // Gives the terminal back before anything is said.
+        hardware.close();
       }
       if (!quiet && !output.atLineStart()) {
         System.out.println();
@@ -409,6 +419,13 @@ final class RunCommand implements Callable<Integer> {
         closeQuietly(recorder);
       }
     }
+  }
+
+  private ConsoleInput input(final VirtualMachine vm, final boolean none) {
+    if (hardware.hasDisplay()) {
+      return ConsoleInput.openKeyboard(vm.commands());
+    }
+    return none ? null : ConsoleInput.open(vm.commands());
   }
 
   private int finish(
@@ -477,23 +494,6 @@ final class RunCommand implements Callable<Integer> {
     return folder;
   }
 
-  /** What the guest can be executed again from. */
-  private static void saveStart(final Path folder, final GuestMemory memory, final Vcpu vcpu) {
-    final byte[] state = new byte[StateLayout.TLB];
-    // Safe: the state block is longer, and lives as long as the vCPU.
-    HostMemory.copyOut(vcpu.state(), state, 0, state.length);
-    try {
-      InitialMemory.save(TraceFolder.memory(folder), memory);
-      Files.write(TraceFolder.state(folder, 0), state);
-    } catch (final IOException e) {
-      throw new UserException(
-          folder
-              + ": recording cannot start: the guest's memory cannot be saved: "
-              + e.getMessage(),
-          e);
-    }
-  }
-
   /** An option given that only the software vCPU can follow. */
   private Optional<String> reasonForSoft() {
     if (clock == VirtualMachine.ClockKind.VIRTUAL) {
@@ -532,14 +532,13 @@ final class RunCommand implements Callable<Integer> {
   }
 
   /** Runs the machine on a thread that {@code top -H} shows as vcpu0. */
-  private RunResult onVcpuThread(final VirtualMachine vm) {
+  private static RunResult onVcpuThread(final VirtualMachine vm) {
     final Late<RunResult> result = new Late<>();
     final Late<Throwable> failure = new Late<>();
     final Thread thread =
         new Thread(
             () -> {
               try {
-                placement.pinVcpu(0);
                 result.set(vm.run());
               } catch (final Throwable e) {
                 failure.set(e);
@@ -563,35 +562,5 @@ final class RunCommand implements Callable<Integer> {
       throw new IllegalStateException("vcpu0 died: " + failure.get(), failure.get());
     }
     return result.get();
-  }
-
-  /** Ends the run when the time is over. */
-  private static final class Stopper implements AutoCloseable {
-    private final CountDownLatch done = new CountDownLatch(1);
-
-    Stopper(final VirtualMachine vm, final Double seconds) {
-      if (seconds != null) {
-        final Thread timer =
-            new Thread(
-                () -> {
-                  try {
-                    if (!done.await((long) (seconds * 1e9), TimeUnit.NANOSECONDS)) {
-                      vm.commands().stop(RunEnd.TIMEOUT);
-                    }
-                  } catch (final InterruptedException e) {
-                    Thread.currentThread().interrupt();
-                  }
-                },
-                "timeout");
-        timer.setDaemon(true);
-        timer.start();
-      }
-    }
-
-    @Override
-    public void close() {
-      done.countDown();
-      SignalStop.disarm();
-    }
   }
 }

@@ -5,7 +5,9 @@ import dev.vmexit.analysis.ExitStatistics;
 import dev.vmexit.analysis.StatisticsJson;
 import dev.vmexit.analysis.StatisticsTable;
 import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.trace.TraceFollower;
 import dev.vmexit.trace.TraceReader;
+import dev.vmexit.trace.TraceView;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
@@ -21,6 +23,8 @@ import picocli.CommandLine.Spec;
     description = "Counts the exits of a trace and their times.",
     mixinStandardHelpOptions = true)
 final class StatCommand implements Callable<Integer> {
+  private static final long SECOND = 1_000_000_000L;
+
   @Spec private CommandSpec spec;
 
   @Parameters(paramLabel = "TRACE", description = "A folder that run has recorded.")
@@ -52,27 +56,69 @@ final class StatCommand implements Callable<Integer> {
   @Option(names = "--json", description = "Print one JSON object; times in nanoseconds.")
   private boolean json;
 
+  @Option(
+      names = "--follow",
+      description = "Print anew each second while the trace is recorded, to the recording's end.")
+  private boolean follow;
+
+  private long shown = -1;
+  private long shownAt;
+
   @Override
   public Integer call() {
     if (top < 1) {
       throw new UserException("--top=" + top + ", allowed: 1 and above");
     }
     final PrintWriter out = spec.commandLine().getOut();
+    final ExitStatistics statistics = new ExitStatistics(dimension);
+    final ExitEvent event = new ExitEvent();
+    if (follow) {
+      try (TraceFollower follower = TraceFollower.open(folder)) {
+        shownAt = System.nanoTime();
+        while (FollowPause.next(follower, event, () -> showNow(statistics, follower, out))) {
+          statistics.add(event);
+        }
+        return end(statistics, follower, out);
+      }
+    }
     try (TraceReader reader = TraceReader.open(folder)) {
-      final ExitStatistics statistics = new ExitStatistics(dimension);
-      final ExitEvent event = new ExitEvent();
       while (reader.next(event)) {
         statistics.add(event);
       }
-      if (json) {
-        out.println(
-            StatisticsJson.format(statistics, order, reader.manifest().guest(), reader.gaps()));
-      } else {
-        out.print(StatisticsTable.format(statistics, order, top));
-        TraceNotes.print(reader, out);
-      }
-      out.flush();
-      return TraceNotes.damages(folder, reader, spec.commandLine().getErr());
+      return end(statistics, reader, out);
     }
+  }
+
+  /** At a moment at which nothing new is there; at most once a second. */
+  private void showNow(
+      final ExitStatistics statistics, final TraceView view, final PrintWriter out) {
+    final long now = System.nanoTime();
+    if (view.records() == shown || now - shownAt < SECOND) {
+      return;
+    }
+    shown = view.records();
+    shownAt = now;
+    show(statistics, view, out);
+    if (!json) {
+      out.println();
+    }
+    out.flush();
+  }
+
+  private void show(final ExitStatistics statistics, final TraceView view, final PrintWriter out) {
+    if (json) {
+      out.println(StatisticsJson.format(statistics, order, view.manifest().guest(), view.gaps()));
+    } else {
+      out.print(StatisticsTable.format(statistics, order, top));
+    }
+  }
+
+  private int end(final ExitStatistics statistics, final TraceView view, final PrintWriter out) {
+    show(statistics, view, out);
+    if (!json) {
+      TraceNotes.print(view, out);
+    }
+    out.flush();
+    return TraceNotes.damages(folder, view, spec.commandLine().getErr());
   }
 }

@@ -2,7 +2,7 @@ package dev.vmexit.cli;
 
 import dev.vmexit.trace.TraceDamage;
 import dev.vmexit.trace.TraceManifest;
-import dev.vmexit.trace.TraceReader;
+import dev.vmexit.trace.TraceView;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
@@ -12,13 +12,13 @@ final class TraceNotes {
   private TraceNotes() {}
 
   /** Prints a line for records that are missing, and one for a recording that was cut off. */
-  static void print(final TraceReader reader, final PrintWriter out) {
+  static void print(final TraceView reader, final PrintWriter out) {
     missing(reader, out);
     closing(reader, out);
   }
 
   /** Prints a line for records that are missing, and for those that were not to be kept. */
-  static void missing(final TraceReader reader, final PrintWriter out) {
+  static void missing(final TraceView reader, final PrintWriter out) {
     final TraceManifest manifest = reader.manifest();
     if (reader.notKept() > 0) {
       out.println(
@@ -40,7 +40,7 @@ final class TraceNotes {
   }
 
   /** Prints a line for a recording that was cut off. */
-  static void closing(final TraceReader reader, final PrintWriter out) {
+  static void closing(final TraceView reader, final PrintWriter out) {
     final TraceManifest manifest = reader.manifest();
     if (!manifest.complete()) {
       out.println(
@@ -57,7 +57,7 @@ final class TraceNotes {
    *
    * @return the exit status
    */
-  static int damages(final Path folder, final TraceReader reader, final PrintWriter err) {
+  static int damages(final Path folder, final TraceView reader, final PrintWriter err) {
     final List<TraceDamage> damages = reader.damages();
     if (damages.isEmpty()) {
       return ExitStatus.OK;
@@ -67,7 +67,7 @@ final class TraceNotes {
     return ExitStatus.ERROR;
   }
 
-  private static String summary(final Path folder, final TraceReader reader) {
+  private static String summary(final Path folder, final TraceView reader) {
     final List<TraceDamage> damages = reader.damages();
     final TraceDamage first = damages.getFirst();
     return folder

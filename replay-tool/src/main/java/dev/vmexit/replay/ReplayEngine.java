@@ -8,6 +8,7 @@ import dev.vmexit.trace.TraceReader;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.EnumSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -64,12 +65,54 @@ public final class ReplayEngine {
 
   /** Replays all of a trace, or up to the first difference. */
   public static ReplayResult replay(final TraceReader reader) {
+    if (reader.manifest().vcpus() > 1) {
+      return replayEach(reader);
+    }
     final ReplayEngine engine = new ReplayEngine(reader.manifest());
     boolean agrees = true;
     while (agrees && reader.next(engine.findings.slot())) {
       agrees = engine.checkSlot();
     }
     return engine.result();
+  }
+
+  /**
+   * Each vCPU by itself: their records follow each other in the order in which they were moved, not
+   * that of time.
+   */
+  private static ReplayResult replayEach(final TraceReader reader) {
+    final ReplayEngine[] engines = new ReplayEngine[reader.manifest().vcpus()];
+    for (int i = 0; i < engines.length; i++) {
+      engines[i] = new ReplayEngine(reader.manifest());
+      engines[i].skipVectors("another vCPU may have programmed them");
+    }
+    final ExitEvent event = new ExitEvent();
+    boolean agrees = true;
+    ReplayEngine last = engines[0];
+    while (agrees && reader.next(event)) {
+      last = engines[event.vcpu];
+      agrees = last.accept(event);
+    }
+    final Map<ExitKind, Long> counts = new EnumMap<>(ExitKind.class);
+    final Set<String> skipped = new LinkedHashSet<>();
+    long records = 0;
+    long gaps = 0;
+    for (final ReplayEngine engine : engines) {
+      final ReplayResult result = engine.result();
+      result.verified().forEach((kind, count) -> counts.merge(kind, count, Long::sum));
+      skipped.addAll(result.skipped());
+      records += result.records();
+      gaps += result.gaps();
+    }
+    return new ReplayResult(counts, records, gaps, List.copyOf(skipped), last.findings.first());
+  }
+
+  private void skipVectors(final String why) {
+    if (vectorsChecked) {
+      vectorsChecked = false;
+      skipped.add("programmed vectors: " + why);
+      injections = new InjectionCheck(findings, null);
+    }
   }
 
   /**

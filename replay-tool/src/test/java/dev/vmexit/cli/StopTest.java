@@ -11,6 +11,7 @@ import dev.vmexit.trace.TraceManifest;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -119,10 +120,92 @@ final class StopTest {
     final long records = records();
     // The last dot goes out before its own record is written.
     assertTrue(records >= DOTS * (FlatGuests.PER_DOT + 1L), "" + records);
+    final Pattern line =
+        Pattern.compile(
+            "This recording was not closed; recovered up to its last exit:"
+                + " (\\d+) records from the queue, (\\d+) from the rings\\.");
+    for (final String view : List.of("stat", "dump", "replay", "verify")) {
+      final Tool.Outcome seen = Tool.run(view, trace().toString());
+      assertEquals(ExitStatus.OK, seen.status(), seen.err());
+      // A dump's standard output is records alone.
+      final List<String> said =
+          (view.equals("dump") ? seen.err() : seen.out())
+              .lines()
+              .filter(text -> text.contains("recover"))
+              .toList();
+      assertEquals(1, said.size(), said.toString());
+      final Matcher parts = line.matcher(said.getFirst());
+      assertTrue(parts.matches(), said.getFirst());
+      assertEquals(records, Long.parseLong(parts.group(1)) + Long.parseLong(parts.group(2)));
+    }
+  }
+
+  @Test
+  void shouldStopTheGuestInOrderWhenTheRecordingCannotGoOn() throws Exception {
+    final Path guest = FlatGuests.write(temporary.resolve("guest"), FlatGuests::chatter);
+    final List<String> words = new ArrayList<>(List.of(arguments(guest)));
+    words.addAll(List.of("--roll", "1M"));
+    final Path elsewhere = temporary.resolve("elsewhere");
+    try (ForkedTool tool = ForkedTool.start(temporary, words.toArray(String[]::new))) {
+      for (int i = 0; i < DOTS; i++) {
+        tool.await(".");
+      }
+      // There is no place for the next file.
+      Files.move(TraceFolder.queue(trace()), elsewhere);
+      final Tool.Outcome run = tool.end();
+      assertEquals(ExitStatus.RECORDING_FAILED, run.status(), run.toString());
+      assertEquals(4, run.err().lines().count(), run.err());
+      run.assertSays(
+          "vmexit: stopped, as the recording could not go on\n",
+          "vmexit: " + trace() + ": recording ended early: " + TraceFolder.queue(trace()),
+          ".cq4: no such folder; what came before can be read\n",
+          "trace: " + trace() + "\n");
+    }
+    Files.move(elsewhere, TraceFolder.queue(trace()));
+    final Tool.Outcome replay = Tool.run("replay", trace().toString());
+    assertEquals(ExitStatus.OK, replay.status(), replay.toString());
     assertTrue(
-        Tool.run("stat", trace().toString())
-            .out()
-            .contains("This recording was not closed; recovered up to its last exit: "));
+        replay.out().contains("This recording was not closed (recording failed: "), replay.out());
+    assertTrue(records() > DOTS * (FlatGuests.PER_DOT + 1L), replay.out());
+  }
+
+  @Test
+  void shouldKeepTheEndOfALongRunAndReplayIt() throws Exception {
+    final int kept = 50_000;
+    final Path guest = FlatGuests.write(temporary.resolve("guest"), FlatGuests::chatter);
+    final List<String> words = new ArrayList<>(List.of(arguments(guest)));
+    words.addAll(List.of("--keep", "" + kept, "--roll", "1M"));
+    try (ForkedTool tool = ForkedTool.start(temporary, words.toArray(String[]::new))) {
+      for (int i = 0; i < 4 * DOTS; i++) {
+        tool.await(".");
+      }
+      tool.process().toHandle().destroy();
+      assertEquals(128 + 15, tool.end().status());
+    }
+    final TraceManifest manifest = TraceFolder.load(trace());
+    final Tool.Outcome replay = Tool.run("replay", trace().toString());
+    assertEquals(ExitStatus.OK, replay.status(), replay.toString());
+    final Matcher begins =
+        Pattern.compile(
+                "This trace begins in the middle, at record (\\d+): the last 50000 exits were to be"
+                    + " kept\\.")
+            .matcher(replay.out());
+    assertTrue(begins.find(), replay.out());
+    final long first = Long.parseLong(begins.group(1));
+    final long there = manifest.records() - first;
+    assertTrue(there >= kept && there < 4 * kept, there + " kept of " + manifest.records());
+    assertTrue(replay.out().contains("No difference in " + there + " records; "), replay.out());
+    final Tool.Outcome dump = Tool.run("dump", trace().toString(), "--to", "" + first);
+    assertEquals(2, dump.out().lines().count(), dump.out());
+    assertTrue(
+        dump.out()
+            .lines()
+            .findFirst()
+            .orElseThrow()
+            .endsWith(first + " records missing from 0, not kept"),
+        dump.out());
+    final Tool.Outcome verify = Tool.run("verify", trace().toString());
+    assertEquals(ExitStatus.OK, verify.status(), verify.toString());
   }
 
   // ---- at a terminal, which util-linux's script makes ----

@@ -238,6 +238,32 @@ final class TraceCommandsTest {
         said(new DumpCommand(), packed, "--from", "300"));
   }
 
+  @Test
+  void shouldFollowARecordingFromAnotherProcessToItsEnd() throws Exception {
+    final SyntheticGuest guest = SyntheticGuest.typical(50);
+    final Recorder recorder =
+        Recorder.start(
+            folder,
+            SyntheticGuest.manifest(),
+            RecorderOptions.blocking(ExitRing.MIN_CAPACITY),
+            () -> YieldingIdleStrategy.INSTANCE,
+            reason -> {});
+    try (ForkedTool dump = ForkedTool.start(temporary, "dump", folder.toString(), "--follow");
+        ForkedTool stat = ForkedTool.start(temporary, "stat", folder.toString(), "--follow")) {
+      guest.events().subList(0, 30).forEach(recorder.sink(0)::write);
+      dump.await("\n      29 ");
+      guest.events().stream().skip(30).forEach(recorder.sink(0)::write);
+      recorder.close();
+      final Tool.Outcome dumped = dump.end();
+      final Tool.Outcome counted = stat.end();
+      assertEquals(0, dumped.status(), dumped.err());
+      assertEquals(said(new DumpCommand(), folder), dumped.out());
+      assertEquals(0, counted.status(), counted.err());
+      assertTrue(counted.out().endsWith(said(new StatCommand(), folder)), counted.out());
+    }
+    assertEquals(said(new DumpCommand(), folder), said(new DumpCommand(), folder, "--follow"));
+  }
+
   private String said(final Object command, final Path trace, final String... more) {
     output.getBuffer().setLength(0);
     final List<String> words = new ArrayList<>(List.of(trace.toString()));

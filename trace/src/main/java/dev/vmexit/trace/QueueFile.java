@@ -123,6 +123,28 @@ final class QueueFile implements BatchSource {
     return resync(from, from, "is cut short", batch);
   }
 
+  /**
+   * Goes to the next batch of a file that is being written. Nothing is searched: what cannot be
+   * read is not there yet.
+   */
+  boolean nextLive(final BatchReader batch) throws IOException {
+    damage = null;
+    while (true) {
+      if (wrap(position, batch) == null) {
+        return found(position, batch);
+      }
+      final boolean word = load(position, WORD) >= WORD;
+      final int header = word ? (int) INT.get(window, (int) (position - windowStart)) : 0;
+      // Read anew the next time.
+      windowLength = 0;
+      final long next = align(position + WORD + (header & LENGTH));
+      if (header <= 0 || (header & META) == 0 || next > channel.size()) {
+        return false;
+      }
+      position = next;
+    }
+  }
+
   private boolean found(final long at, final BatchReader batch) {
     batchAt = at;
     position = align(at + WORD + batch.size());

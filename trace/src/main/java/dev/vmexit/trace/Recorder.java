@@ -6,6 +6,7 @@ import dev.vmexit.exit.ExitRingReader;
 import dev.vmexit.exit.ExitRingWriter;
 import java.io.IOException;
 import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -353,6 +354,7 @@ public final class Recorder implements AutoCloseable {
       final boolean last = closing;
       try {
         queue.append(batch.bytes(), length, batch.span(), batch.firstTime());
+        listener.appended(batch.nextSequence());
         if (paused) {
           listener.resumed();
         }
@@ -385,6 +387,9 @@ public final class Recorder implements AutoCloseable {
   private static String describe(final Throwable e) {
     if (e instanceof InternalError) {
       return "disk full, or gone"; // a SIGBUS says no more
+    }
+    if (e instanceof FileSystemException host) {
+      return TraceFolder.why(host);
     }
     return e.getMessage() == null ? e.toString() : e.getMessage();
   }

@@ -11,4 +11,7 @@ public interface RecorderListener {
 
   /** There is room again. */
   default void resumed() {}
+
+  /** All records of a vCPU below a number are in the queue; called for each batch. */
+  default void appended(final long nextSequence) {}
 }

@@ -109,7 +109,7 @@ public final class TraceFolder {
   }
 
   /** What the host said, without the name of an exception. */
-  private static String why(final IOException e) {
+  static String why(final IOException e) {
     return switch (e) {
       case AccessDeniedException denied -> denied.getFile() + ": permission denied";
       case NoSuchFileException absent -> absent.getFile() + ": no such folder";

@@ -23,7 +23,7 @@ import java.util.List;
  * <p>Where records are missing the reader delivers one of kind {@link ExitKind#GAP} in their place
  * and goes on behind them; {@link #damages} says why.
  */
-public final class TraceReader implements AutoCloseable {
+public final class TraceReader implements TraceView, AutoCloseable {
   private final Path folder;
   private final TraceManifest manifest;
   private final boolean packed;
@@ -95,27 +95,27 @@ public final class TraceReader implements AutoCloseable {
     return new TraceReader(folder, manifest);
   }
 
-  /** What the trace is of. */
+  @Override
   public TraceManifest manifest() {
     return manifest;
   }
 
-  /** Records delivered, without gaps. */
+  @Override
   public long records() {
     return records;
   }
 
-  /** Records known to be missing so far. */
+  @Override
   public long gaps() {
     return gaps;
   }
 
-  /** Records so far that were taken away, as only the end of the run was to be kept. */
+  @Override
   public long notKept() {
     return notKept;
   }
 
-  /** What could not be read so far. */
+  @Override
   public List<TraceDamage> damages() {
     return List.copyOf(damages);
   }

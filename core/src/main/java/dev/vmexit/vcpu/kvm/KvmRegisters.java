@@ -61,7 +61,7 @@ final class KvmRegisters {
   /** Where regs, sregs and events are, at the offsets of {@link KvmRun}: shared page or own. */
   private final long at;
 
-  private long apicBase = 0xFEE0_0900L;
+  private long apicBase;
   private boolean dirty;
 
   KvmRegisters(
@@ -70,7 +70,9 @@ final class KvmRegisters {
       final long run,
       final long state,
       final boolean sync,
-      final boolean hasXcrs) {
+      final boolean hasXcrs,
+      final long apicBase) {
+    this.apicBase = apicBase;
     this.hasXcrs = hasXcrs;
     this.errno = errno;
     this.fd = fd;

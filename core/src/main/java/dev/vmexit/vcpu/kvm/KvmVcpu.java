@@ -33,6 +33,9 @@ public final class KvmVcpu implements Vcpu {
   private static final int OWES_MSR = 3;
   private static final int OWES_INTERPRETER = 4;
 
+  private static final long APIC_BASE = 0xFEE0_0800L;
+  private static final long APIC_BASE_BSP = 1 << 8;
+
   private static final VarHandle KICKED;
   private static final VarHandle IN_GUEST;
 
@@ -118,7 +121,14 @@ public final class KvmVcpu implements Vcpu {
                 & (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS))
             == (KvmApi.SYNC_X86_REGS | KvmApi.SYNC_X86_SREGS | KvmApi.SYNC_X86_EVENTS);
     registers =
-        new KvmRegisters(errno, fd, run, state, sync, vm.checkExtension(KvmApi.CAP_XCRS) != 0);
+        new KvmRegisters(
+            errno,
+            fd,
+            run,
+            state,
+            sync,
+            vm.checkExtension(KvmApi.CAP_XCRS) != 0,
+            id == 0 ? APIC_BASE | APIC_BASE_BSP : APIC_BASE);
     locator = new InstructionLocator(memory, mmu, state);
     int tscKilohertz = 0;
     if (vm.checkExtension(KvmApi.CAP_GET_TSC_KHZ) != 0) {
@@ -267,6 +277,7 @@ public final class KvmVcpu implements Vcpu {
     exit.address = 0;
     exit.value = 0;
     exit.size = 0;
+    exit.count = 1;
     exit.write = false;
     return reason;
   }
@@ -279,10 +290,14 @@ public final class KvmVcpu implements Vcpu {
     owes = OWES_NOTHING;
     switch (owed) {
       case OWES_ITEMS -> {
-        if (!exit.write) {
+        if (exit.count > 1) {
+          // Safe: KVM's items lie inside the mapping, and these are some of them.
+          HostMemory.copyIn(exit.data, 0, itemAddress(), (long) exit.count * exit.size);
+        } else if (!exit.write) {
           HostMemory.put(itemAddress(), exit.size, exit.value);
         }
-        if (++item < HostMemory.getInt(run + KvmRun.IO_COUNT)) {
+        item += exit.count;
+        if (item < HostMemory.getInt(run + KvmRun.IO_COUNT)) {
           return nextItem();
         }
       }
@@ -350,14 +365,13 @@ public final class KvmVcpu implements Vcpu {
     return nextItem();
   }
 
-  /** A string instruction moves several items at once: each is an exit of its own. */
+  /** A string instruction moves several items: each written is an exit of its own. */
   private int nextItem() {
+    final int left = HostMemory.getInt(run + KvmRun.IO_COUNT) - item;
     exit.reason = VcpuExit.PIO;
     exit.value = exit.write ? HostMemory.get(itemAddress(), exit.size) : 0;
-    owes =
-        exit.write && item + 1 == HostMemory.getInt(run + KvmRun.IO_COUNT)
-            ? OWES_NOTHING
-            : OWES_ITEMS;
+    exit.count = exit.write ? 1 : Math.min(left, VcpuExit.MAX_DATA / exit.size);
+    owes = exit.write && left == 1 ? OWES_NOTHING : OWES_ITEMS;
     return VcpuExit.PIO;
   }
 

@@ -100,6 +100,14 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     modeChanged();
   }
 
+  /**
+   * Hears no more of what others write to memory: for a vCPU whose caches are emptied before each
+   * use, and whose memory other threads write to.
+   */
+  public void ignoreWrites() {
+    memory.removeWriteListener(writeListener);
+  }
+
   private void memoryWritten(final long gpa, final long length) {
     final long end = gpa + length;
     for (long at = gpa; at < end; ) {

@@ -134,10 +134,16 @@ final class KvmExitsTest {
         assertEquals(size, exit.size);
         assertEquals(low(guest.memory.read64(DATA + (long) i * size), size), exit.value);
       }
-      for (int i = 0; i < count; i++) {
+      for (int i = 0; i < count; ) {
         final VcpuExit exit = enter(guest, VcpuExit.PIO);
         assertFalse(exit.write);
+        assertTrue(exit.count > 0 && exit.count * size <= VcpuExit.MAX_DATA);
         exit.value = low(i * 0x9E37_79B9L, size);
+        for (int at = 0; at < exit.count; at++, i++) {
+          for (int b = 0; b < size; b++) {
+            exit.data[at * size + b] = (byte) (i * 0x9E37_79B9L >> 8 * b);
+          }
+        }
       }
       enter(guest, VcpuExit.HLT);
       assertEquals(0, guest.register(Gpr.RCX));

@@ -126,10 +126,17 @@ final class KvmVcpuTest {
         assertEquals(guest.memory.read16(BareKvm.ADDRESS + 2L * i), guest.vcpu.exit().value);
         assertEquals(0x6F, instruction(guest)[guest.vcpu.exit().instructionLength - 1]);
       }
-      for (int i = 0; i < 3; i++) {
+      for (int i = 0; i < 3; ) {
         assertEquals(VcpuExit.PIO, enter(guest));
-        assertEquals(4, guest.vcpu.exit().size);
-        guest.vcpu.exit().value = 0x1000 + i;
+        final VcpuExit exit = guest.vcpu.exit();
+        assertEquals(4, exit.size);
+        exit.value = 0x1000 + i;
+        for (int at = 0; at < exit.count; at++, i++) {
+          exit.data[4 * at] = (byte) i;
+          exit.data[4 * at + 1] = 0x10;
+          exit.data[4 * at + 2] = 0;
+          exit.data[4 * at + 3] = 0;
+        }
       }
       assertEquals(VcpuExit.HLT, enter(guest));
       for (int i = 0; i < 3; i++) {

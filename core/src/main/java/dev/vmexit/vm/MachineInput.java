@@ -1,0 +1,48 @@
+package dev.vmexit.vm;
+
+import org.agrona.MutableDirectBuffer;
+import org.agrona.concurrent.MessageHandler;
+
+/**
+ * What comes to a machine from outside: commands, of which typed bytes and keys wait here until
+ * their device has room. Belongs to the first vCPU's loop.
+ */
+final class MachineInput {
+  private final CommandRing commands;
+  private final PcPlatform platform;
+  private final VcpuGroup group;
+
+  /** Bound once: a method reference in the loop would be an object a round. */
+  private final MessageHandler onCommand = this::command;
+
+  private final InputQueue consoleInput = new InputQueue();
+  private final InputQueue keys = new InputQueue();
+
+  MachineInput(final CommandRing commands, final PcPlatform platform, final VcpuGroup group) {
+    this.commands = commands;
+    this.platform = platform;
+    this.group = group;
+  }
+
+  /** Takes what has come. */
+  void drain() {
+    commands.drain(onCommand);
+    while (!consoleInput.isEmpty() && platform.uart().canReceive()) {
+      platform.uart().receive(consoleInput.next());
+    }
+    if (!keys.isEmpty()) {
+      platform.press(keys);
+    }
+  }
+
+  private void command(
+      final int type, final MutableDirectBuffer buffer, final int index, final int length) {
+    switch (type) {
+      case CommandRing.STOP -> group.end(RunEnd.of(buffer.getInt(index)), 0);
+      case CommandRing.CONSOLE_INPUT -> consoleInput.add(buffer, index, length);
+      case CommandRing.KEYS -> keys.add(buffer, index, length);
+      case CommandRing.NMI -> platform.irqchip().pulseNmi();
+      default -> {}
+    }
+  }
+}

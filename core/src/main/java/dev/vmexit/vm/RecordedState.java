@@ -1,0 +1,62 @@
+package dev.vmexit.vm;
+
+import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.memory.HostMemory;
+import dev.vmexit.mmu.PagingContext;
+import dev.vmexit.mmu.PagingMode;
+import dev.vmexit.vcpu.StateLayout;
+import dev.vmexit.vcpu.Vcpu;
+import dev.vmexit.x86.Seg;
+
+/** What each record tells of its vCPU's state. */
+final class RecordedState {
+  private static final int REGISTERS = 16;
+
+  private RecordedState() {}
+
+  /** Fills in mode, control registers, flags and general registers as they stand. */
+  static void fill(final ExitEvent e, final Vcpu vcpu, final long s) {
+    e.retired = HostMemory.getLong(s + StateLayout.RETIRED);
+    e.mode = vcpu.mode();
+    e.csBase =
+        (e.mode & ExitEvent.MODE_CODE_SIZE) == 8
+            ? 0
+            : HostMemory.getLong(s + StateLayout.segment(Seg.CS) + StateLayout.SEG_BASE);
+    e.cr0 = HostMemory.getLong(s + StateLayout.CR0);
+    e.cr3 = HostMemory.getLong(s + StateLayout.CR3);
+    e.cr4 = HostMemory.getLong(s + StateLayout.CR4);
+    e.efer = HostMemory.getLong(s + StateLayout.EFER);
+    e.rflags = vcpu.rflags();
+    e.interruptState = vcpu.interruptState();
+    for (int i = 0; i < REGISTERS; i++) {
+      e.registers[i] = HostMemory.getLong(s + StateLayout.GPR + i * 8L);
+    }
+  }
+
+  /** A record beside an exit: it takes no time, and its rip is where the vCPU stands. */
+  static void beside(final ExitEvent e, final long s) {
+    e.rip = HostMemory.getLong(s + StateLayout.RIP);
+    e.guestTime = 0;
+    e.handlerTime = 0;
+  }
+
+  /** The PDPTEs are read when CR3 is loaded, so the record must show them to a replay. */
+  static void pdptes(final ExitEvent e, final PagingContext context) {
+    if (context.mode() == PagingMode.PAE) {
+      e.walkCount = PagingContext.PDPTES;
+      for (int i = 0; i < PagingContext.PDPTES; i++) {
+        e.walkAddress[i] = PagingContext.pdpteAddress(context.cr3(), i);
+        e.walkValue[i] = context.pdpte(i);
+      }
+    }
+  }
+
+  /** The number that some first bytes are. */
+  static long littleEndian(final byte[] bytes, final int length) {
+    long value = 0;
+    for (int i = 0; i < length; i++) {
+      value |= (bytes[i] & 0xFFL) << 8 * i;
+    }
+    return value;
+  }
+}

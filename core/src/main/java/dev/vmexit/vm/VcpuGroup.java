@@ -1,0 +1,196 @@
+package dev.vmexit.vm;
+
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.util.Arrays;
+import org.agrona.concurrent.BackoffIdleStrategy;
+import org.agrona.concurrent.IdleStrategy;
+
+/**
+ * What the run loops of one machine share: the lock under which one of them at a time is out of the
+ * guest and works on devices, interrupt controllers and clock; who must be called out of the guest;
+ * how the run ended.
+ *
+ * <p>Of a single vCPU the lock costs nothing. It is held for the microseconds of an exit's handler,
+ * so those who want it spin, and yield after a while; nothing here allocates. A halted loop gives
+ * it back while it waits.
+ */
+final class VcpuGroup {
+  private static final int FREE = 0;
+  private static final int TAKEN = 1;
+  private static final int SPINS = 2_000;
+  private static final VarHandle LOCK;
+
+  static {
+    try {
+      LOCK = MethodHandles.lookup().findVarHandle(VcpuGroup.class, "lock", int.class);
+    } catch (final ReflectiveOperationException e) {
+      throw new ExceptionInInitializerError(e);
+    }
+  }
+
+  private final int size;
+  private final Runnable[] kicks;
+
+  /** Will not run again unless another one wakes it. Under the lock, as all below. */
+  private final boolean[] asleep;
+
+  /** Waits outside the guest, and looks again soon. */
+  private final boolean[] resting;
+
+  @SuppressWarnings("UnusedVariable") // through LOCK
+  private int lock;
+
+  /** When the first loop, which serves the timers, wants to be back; ns of the machine's clock. */
+  private long timersWatched = Long.MIN_VALUE;
+
+  /** Written under the lock, read by whoever waits for a run's end. */
+  private volatile RunEnd end;
+
+  private String endDetail = "";
+  private int endStatus;
+  private int endedBy;
+
+  VcpuGroup(final int size) {
+    this.size = size;
+    kicks = new Runnable[size];
+    asleep = new boolean[size];
+    resting = new boolean[size];
+  }
+
+  /** Tells how a vCPU is called out of the guest. */
+  void onKick(final int number, final Runnable kick) {
+    kicks[number] = kick;
+  }
+
+  // ---- the lock ----
+
+  void lock() {
+    if (size == 1) {
+      return;
+    }
+    int spins = 0;
+    // Pairs with unlock(): what the last holder wrote is seen by the next.
+    while (!LOCK.weakCompareAndSetAcquire(this, FREE, TAKEN)) {
+      if (++spins < SPINS) {
+        Thread.onSpinWait();
+      } else {
+        Thread.yield();
+      }
+    }
+  }
+
+  void unlock() {
+    if (size > 1) {
+      LOCK.setRelease(this, FREE);
+    }
+  }
+
+  /** A way to wait, the lock given back, for what another vCPU or the clock brings. */
+  static IdleStrategy newIdle() {
+    return new BackoffIdleStrategy(100, 10, 1_000, 200_000);
+  }
+
+  // ---- waking each other ----
+
+  /** How many vCPUs there are. */
+  int size() {
+    return size;
+  }
+
+  /** Calls a vCPU out of the guest; one that rests looks by itself. */
+  void call(final int number) {
+    if (!resting[number]) {
+      kicks[number].run();
+    }
+  }
+
+  /** A vCPU is going to wait outside the guest, or is back. */
+  void rests(final int number, final boolean rests) {
+    resting[number] = rests;
+  }
+
+  /** A vCPU enters; if it is the first, it is to be back then. */
+  void watchTimers(final long deadline, final int number) {
+    if (number == 0) {
+      timersWatched = deadline;
+    }
+  }
+
+  /** A vCPU may have set a timer: the first one, which serves them, must hear of an earlier one. */
+  void timersChanged(final int number, final long deadline) {
+    if (number != 0 && deadline < timersWatched) {
+      call(0);
+    }
+  }
+
+  /**
+   * A vCPU halts with interrupts off, or waits for its start; or does not any more.
+   *
+   * @return whether now none is left that could wake another
+   */
+  boolean sleeps(final int number, final boolean sleeping) {
+    asleep[number] = sleeping;
+    for (final boolean one : asleep) {
+      if (!one) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  // ---- the end ----
+
+  boolean hasEnded() {
+    return end != null;
+  }
+
+  /** Ends the run of all, unless it has ended. */
+  void end(final RunEnd reason, final int number) {
+    if (end == null) {
+      endedBy = number;
+      end = reason;
+      for (int i = 0; i < size; i++) {
+        if (i != number) {
+          kicks[i].run();
+        }
+      }
+    }
+  }
+
+  /** The first loop is through, in order or not: no other one goes on. */
+  void abandon() {
+    lock();
+    end(RunEnd.VCPU_FAILED, 0);
+    unlock();
+  }
+
+  /** Words for the end that is to follow. */
+  void detail(final String words) {
+    if (end == null) {
+      endDetail = words;
+    }
+  }
+
+  /** The status that the guest gave with the end that is to follow. */
+  void status(final int status) {
+    if (end == null) {
+      endStatus = status;
+    }
+  }
+
+  /** The vCPU that ended the run; 0 while it lasts. */
+  int endedBy() {
+    return endedBy;
+  }
+
+  /** How the run ended, when all loops have. */
+  RunResult result(final long retired, final long exits) {
+    return new RunResult(end, endDetail, endStatus, retired, exits);
+  }
+
+  @Override
+  public String toString() {
+    return size + " vCPUs, asleep: " + Arrays.toString(asleep) + ", end: " + end;
+  }
+}
