@@ -4,6 +4,7 @@
 #   bench/run.sh record [RUNS]     the same boot, recording on against off
 #   bench/run.sh memory [RUNS]     resident size over guest memory at the prompt
 #   bench/run.sh exitpath          an exit to its committed record: time, allocation
+#   bench/run.sh clock             a read of the clock that times records: nanoTime, TSC
 #   bench/run.sh decoder           an instruction of the guest's kernel
 #   bench/run.sh interpreter       MIPS inside the guest, on small loops
 #   bench/run.sh refeed [TRACE]    records a second; records a boot where no TRACE is given
@@ -172,6 +173,7 @@ shift
 case $command in
   boot | record | memory) side_by_side "$command" "$@" ;;
   exitpath) jmh ExitPathBenchmark -prof gc "$@" ;;
+  clock) jmh ClockBenchmark "$@" ;;
   decoder) jmh DecoderBenchmark -p "code=$(guest_folder)/vmlinuz" "$@" ;;
   interpreter) jmh InterpreterBenchmark "$@" ;;
   refeed) of_trace ReplayBenchmark.replay "$@" ;;

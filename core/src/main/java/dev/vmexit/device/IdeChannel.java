@@ -21,6 +21,9 @@ final class IdeChannel implements PortDevice {
   private int selected;
   private int control;
 
+  /** Told while the selected drive waits for the bus master. */
+  private Runnable onDma = () -> {};
+
   /**
    * Makes a channel with no drive.
    *
@@ -43,6 +46,10 @@ final class IdeChannel implements PortDevice {
     drives[number] = drive;
   }
 
+  void onDma(final Runnable action) {
+    onDma = action;
+  }
+
   boolean isEmpty() {
     return drives[0] == null && drives[1] == null;
   }
@@ -56,6 +63,9 @@ final class IdeChannel implements PortDevice {
   void update() {
     final IdeDrive drive = drives[selected];
     line.set(drive != null && drive.interrupts() && (control & CONTROL_NO_INTERRUPT) == 0);
+    if (drive != null && drive.wantsDma()) {
+      onDma.run();
+    }
   }
 
   @Override

@@ -111,6 +111,7 @@ public final class PiixIde extends PciFunction implements PortDevice {
     for (final Master master : masters) {
       master.timer = timers.newTimer(() -> transfer(master));
       final IdeChannel channel = master.channel;
+      channel.onDma(() -> begin(master));
       if (!channel.isEmpty()) {
         ports.register(channel, channel.commandPort(), channel.commandPort() + 7);
         ports.register(channel, channel.controlPort(), channel.controlPort());
@@ -182,7 +183,7 @@ public final class PiixIde extends PciFunction implements PortDevice {
     master.command = value & (START | TO_MEMORY);
     if (starts) {
       master.status |= ACTIVE;
-      master.timer.schedule(clock.nanos() + LATENCY);
+      begin(master);
     } else if ((value & START) == 0) {
       // What had not begun never will.
       master.status &= ~ACTIVE;
@@ -190,11 +191,22 @@ public final class PiixIde extends PciFunction implements PortDevice {
     }
   }
 
+  /** Starts a transfer, once the drive asks and the guest has started the bus master. */
+  private void begin(final Master master) {
+    final IdeDrive drive = master.channel.drive();
+    if ((master.status & ACTIVE) != 0
+        && drive != null
+        && drive.wantsDma()
+        && master.timer.deadline() == TimerQueue.NEVER) {
+      master.timer.schedule(clock.nanos() + LATENCY);
+    }
+  }
+
   /** Moves all that the descriptors and the drive agree on. */
   private void transfer(final Master master) {
     final IdeDrive drive = master.channel.drive();
     if (drive == null || !drive.wantsDma()) {
-      return; // active until the guest stops it
+      return; // reset meanwhile
     }
     final boolean toDrive = drive.dmaToDrive();
     if (toDrive == ((master.command & TO_MEMORY) != 0) || (get(COMMAND, 2) & COMMAND_MASTER) == 0) {

@@ -1,6 +1,6 @@
 /**
  * The machine's buses and devices: port and MMIO dispatch, UART, PIT, RTC/CMOS, i8042 and keyboard,
- * ACPI power management, PCI with the chipset's functions, IDE, firmware configuration, debug
+ * ACPI power management, PCI with the chipset's functions, IDE, VGA, firmware configuration, debug
  * ports.
  *
  * <p>A device here is a deterministic function of the guest's accesses, {@link

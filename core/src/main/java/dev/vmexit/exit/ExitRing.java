@@ -26,6 +26,7 @@ import org.agrona.concurrent.ringbuffer.RingBufferDescriptor;
  * <pre>
  *   0      messageHeader, RingHeader
  *   2048   how many numbers the writer has given: 48 bits, and 16 of their hash
+ *   2056   how many of them went to records that were dropped, in the same way
  *   4096   Agrona one-to-one ring: data (capacity), then its trailer
  * </pre>
  *
@@ -180,15 +181,33 @@ public final class ExitRing implements AutoCloseable {
    * process left can then tell an exit that never was from one that a damage has taken away.
    */
   void given(final long sequence) {
-    // Released: comes after the commit of the last of them.
-    header.putLongRelease(COUNT_OFFSET, sequence << 16 | sequence * COUNT_HASH >>> 48);
+    put(COUNT_OFFSET, sequence);
+  }
+
+  /** Says how many records were dropped. */
+  void dropped(final long count) {
+    put(COUNT_OFFSET + Long.BYTES, count);
+  }
+
+  private void put(final int offset, final long count) {
+    // Released: comes after the commit of the last record that it counts.
+    header.putLongRelease(offset, count << 16 | count * COUNT_HASH >>> 48);
   }
 
   /** How many numbers its writer had given to records at least; 0 where that is damaged. */
   public long given() {
-    final long word = header.getLongVolatile(COUNT_OFFSET);
-    final long sequence = word >>> 16;
-    return (word & 0xFFFF) == sequence * COUNT_HASH >>> 48 ? sequence : 0;
+    return count(COUNT_OFFSET);
+  }
+
+  /** How many records its writer had dropped; 0 where that is damaged. */
+  public long dropped() {
+    return count(COUNT_OFFSET + Long.BYTES);
+  }
+
+  private long count(final int offset) {
+    final long word = header.getLongVolatile(offset);
+    final long count = word >>> 16;
+    return (word & 0xFFFF) == count * COUNT_HASH >>> 48 ? count : 0;
   }
 
   /** Brings it to the disk. */

@@ -151,8 +151,8 @@ public final class ExitRingWriter implements ExitSink {
 
   /** Gives one record up, with its number. */
   private void lose() {
-    dropped.incrementAndGet();
-    sequence++;
+    file.dropped(dropped.incrementAndGet());
+    file.given(++sequence);
     gapLength++;
   }
 

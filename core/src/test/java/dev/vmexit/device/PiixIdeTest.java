@@ -314,6 +314,19 @@ final class PiixIdeTest {
   }
 
   @Test
+  void shouldWaitForTheDriveWhenTheBusMasterIsStartedFirst() {
+    prd(0x1000, 0x8000, 512, true);
+    ports.write(MASTER + 4, 4, 0x1000);
+    ports.write(MASTER, 1, 9);
+    time.advance(1_000_000);
+    assertEquals(1, ports.read(MASTER + 2, 1));
+    task(0x1F0, 0, 1, 3, 0, 0, 0xE0, 0xC8);
+    time.advance(1_000_000);
+    assertEquals(4, ports.read(MASTER + 2, 1));
+    assertArrayEquals(disk.part(3 * 512, 512), Arrays.copyOfRange(memory.bytes, 0x8000, 0x8200));
+  }
+
+  @Test
   void shouldReportATransferThatCannotBe() {
     final byte[] before = disk.part(0, 512);
     for (final int[] bad :

@@ -13,11 +13,13 @@ public final class StatisticsJson {
       final ExitStatistics statistics,
       final ExitStatistics.Order order,
       final String guest,
+      final String clockSource,
       final long gaps) {
     final StringBuilder out = new StringBuilder();
     final JsonWriter json = new JsonWriter(out);
     json.object();
     json.name("guest").value(guest);
+    json.name("times").value(clockSource);
     json.name("by").value(statistics.dimension().toString().toLowerCase(Locale.ROOT));
     json.name("missing").value(gaps);
     json.name("rows").array();

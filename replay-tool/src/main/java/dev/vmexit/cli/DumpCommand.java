@@ -4,6 +4,7 @@ import dev.vmexit.analysis.ExitJson;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.trace.ExitFormatter;
+import dev.vmexit.trace.TimeOrderedReader;
 import dev.vmexit.trace.TraceFollower;
 import dev.vmexit.trace.TracePoint;
 import dev.vmexit.trace.TraceReader;
@@ -73,6 +74,9 @@ final class DumpCommand implements Callable<Integer> {
   private final StringBuilder text = new StringBuilder();
   private boolean heard = true;
 
+  /** Whether a line must say whose exit it is. */
+  private boolean several;
+
   @Override
   public Integer call() {
     final TracePoint last = to == null ? TracePoint.END : to;
@@ -97,9 +101,29 @@ final class DumpCommand implements Callable<Integer> {
       }
     }
     try (TraceReader reader = TraceReader.open(folder)) {
+      if (reader.manifest().vcpus() > 1) {
+        return inOrderOfTime(event, last, wanted, out);
+      }
       reader.seek(from);
       while (heard && reader.next(event) && !last.isPassed(event)) {
         show(event, wanted, out);
+      }
+      return end(reader, out);
+    }
+  }
+
+  /** Several vCPUs: each counts its own records, so both ends are looked for in each. */
+  private Integer inOrderOfTime(
+      final ExitEvent event,
+      final TracePoint last,
+      final Set<ExitKind> wanted,
+      final PrintWriter out) {
+    several = true;
+    try (TimeOrderedReader reader = TimeOrderedReader.open(folder)) {
+      while (heard && reader.next(event)) {
+        if (from.isReached(event) && !last.isPassed(event)) {
+          show(event, wanted, out);
+        }
       }
       return end(reader, out);
     }
@@ -113,6 +137,9 @@ final class DumpCommand implements Callable<Integer> {
     if (json) {
       jsonFormatter.append(event, text);
     } else {
+      if (several) {
+        text.append("vcpu").append(event.vcpu).append(' ');
+      }
       formatter.line(event, text);
     }
     text.append('\n');

@@ -15,6 +15,7 @@ import dev.vmexit.trace.RecorderOptions;
 import dev.vmexit.trace.TraceException;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
+import dev.vmexit.vm.Peripherals;
 import dev.vmexit.vm.RunEnd;
 import dev.vmexit.vm.RunResult;
 import dev.vmexit.vm.VirtualMachine;
@@ -33,7 +34,6 @@ import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.function.IntFunction;
 import org.agrona.concurrent.BackoffIdleStrategy;
-import org.agrona.concurrent.SystemNanoClock;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -169,6 +169,8 @@ final class RunCommand implements Callable<Integer> {
 
   @Mixin private RecordingOptions recording;
 
+  @Mixin private TimestampOptions timestamps;
+
   @Option(
       names = "--console",
       paramLabel = "KIND",
@@ -202,9 +204,11 @@ final class RunCommand implements Callable<Integer> {
     }
     final Set<ExitKind> kinds = kinds();
     final RecorderOptions options = recording.options();
-    try (GuestLoader.Loaded loaded = load()) {
+    timestamps.begin(spec.commandLine().getErr());
+    try (GuestLoader.Loaded loaded = load();
+        MachineOptions closing = hardware) {
       placement.lock(loaded.memory());
-      return run(loaded, kinds, options);
+      return run(loaded, closing, kinds, options);
     }
   }
 
@@ -222,6 +226,11 @@ final class RunCommand implements Callable<Integer> {
     }
     checkOptionsOfKernels();
     hardware.check();
+    if (hardware.hasDisplay()
+        && "stdio".equals(console)
+        && spec.commandLine().getParseResult().hasMatchedOption("--console")) {
+      throw new UserException("give --display text or --console stdio, not both");
+    }
     if (GuestCatalog.SEABIOS.equals(guest)) {
       throw new UserException("seabios is no guest but a BIOS; start it by run --bios");
     }
@@ -325,7 +334,10 @@ final class RunCommand implements Callable<Integer> {
 
   @SuppressWarnings("try") // the resources are scopes, nobody calls them
   private int run(
-      final GuestLoader.Loaded loaded, final Set<ExitKind> kinds, final RecorderOptions options) {
+      final GuestLoader.Loaded loaded,
+      final MachineOptions devices,
+      final Set<ExitKind> kinds,
+      final RecorderOptions options) {
     final PrintWriter err = spec.commandLine().getErr();
     final BackendChoice choice = BackendChoice.of(backend, reasonForSoft());
     if (vcpus > 1 && choice.backend() == VirtualMachine.Backend.SOFT) {
@@ -343,6 +355,9 @@ final class RunCommand implements Callable<Integer> {
     }
     final Path folder = noRecord ? null : recordFolder(loaded.name());
     final Late<VirtualMachine> machine = new Late<>();
+    // A file that cannot be opened leaves no trace behind.
+    final Peripherals peripherals =
+        devices.open(exitOn, () -> machine.ifSet(m -> m.commands().stop(RunEnd.TEXT_SEEN)), err);
     // Before there is anything that would be left behind half-made.
     SignalStop.arm(() -> machine.ifSet(vm -> vm.commands().stop(RunEnd.STOPPED)));
     final Recorder recorder =
@@ -359,32 +374,30 @@ final class RunCommand implements Callable<Integer> {
     boolean begun = false;
     RunResult result = null;
     final IntFunction<ExitSink> sinks =
-        number -> recorder == null ? new NullExitSink() : recorder.sink(number);
+        number -> recorder == null ? new NullExitSink() : timestamps.sink(recorder.sink(number));
     final ConsoleOutput output =
         new ConsoleOutput(
             quiet ? null : System.out,
             builtIn ? BuiltInGuest.FAILURE : ConsoleOutput.PANIC,
             exitOn,
             () -> machine.ifSet(vm -> vm.commands().stop(RunEnd.TEXT_SEEN)));
-    try (MachineOptions closing = hardware;
-        VirtualMachine vm =
-            new VirtualMachine(
-                choice.backend(),
-                vcpus,
-                loaded.memory(),
-                loaded.entry(),
-                new VirtualMachine.Options(
-                    cpu,
-                    mmu,
-                    clock,
-                    clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
-                    output,
-                    output,
-                    debugExit,
-                    SystemNanoClock.INSTANCE),
-                closing.open(
-                    exitOn, () -> machine.ifSet(m -> m.commands().stop(RunEnd.TEXT_SEEN)), err),
-                sinks)) {
+    try (VirtualMachine vm =
+        new VirtualMachine(
+            choice.backend(),
+            vcpus,
+            loaded.memory(),
+            loaded.entry(),
+            new VirtualMachine.Options(
+                cpu,
+                mmu,
+                clock,
+                clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
+                output,
+                output,
+                debugExit,
+                timestamps.clock()),
+            peripherals,
+            sinks)) {
       vm.onThread(placement::pinVcpu);
       if (recorder != null) {
         placement.pinRecorder(vcpus);
@@ -446,7 +459,7 @@ final class RunCommand implements Callable<Integer> {
       err.flush();
       return ExitStatus.RECORDING_FAILED;
     }
-    final long dropped = recorder.sink(0).dropped();
+    final long dropped = recorder.dropped();
     if (dropped > 0) {
       err.println("vmexit: " + dropped + " exits were dropped, as the recorder was too slow");
     }
@@ -526,7 +539,7 @@ final class RunCommand implements Callable<Integer> {
         kvm ? "hardware" : mmu.name().toLowerCase(Locale.ROOT),
         kvm ? HostCpu.read().model() + " (KVM)" : cpu,
         clock.name().toLowerCase(Locale.ROOT),
-        "System.nanoTime",
+        timestamps.source(),
         Instant.now(),
         kinds);
   }

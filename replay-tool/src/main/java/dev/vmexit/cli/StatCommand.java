@@ -107,7 +107,13 @@ final class StatCommand implements Callable<Integer> {
 
   private void show(final ExitStatistics statistics, final TraceView view, final PrintWriter out) {
     if (json) {
-      out.println(StatisticsJson.format(statistics, order, view.manifest().guest(), view.gaps()));
+      out.println(
+          StatisticsJson.format(
+              statistics,
+              order,
+              view.manifest().guest(),
+              view.manifest().clockSource(),
+              view.gaps()));
     } else {
       out.print(StatisticsTable.format(statistics, order, top));
     }

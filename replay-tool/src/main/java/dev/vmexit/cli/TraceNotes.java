@@ -11,8 +11,12 @@ import java.util.List;
 final class TraceNotes {
   private TraceNotes() {}
 
-  /** Prints a line for records that are missing, and one for a recording that was cut off. */
+  /**
+   * Prints what the times are of, a line for records that are missing, and one for a recording that
+   * was cut off.
+   */
   static void print(final TraceView reader, final PrintWriter out) {
+    out.println("Times: " + reader.manifest().clockSource() + ".");
     missing(reader, out);
     closing(reader, out);
   }

@@ -153,13 +153,13 @@ final class ExitStatisticsTest {
     statistics.add(exit(ExitKind.PIO, 0x3F8, 100, 200));
     assertEquals(
         "{\"guest\":\"a"
-            + " \\\"b\\\"\\u000a\",\"by\":\"port\",\"missing\":3,\"rows\":[{\"key\":\"0x3f8\","
+            + " \\\"b\\\"\\u000a\",\"times\":\"none\",\"by\":\"port\",\"missing\":3,\"rows\":[{\"key\":\"0x3f8\","
             + "\"count\":1,\"share\":1.000000,\"handler\":{\"total\":100,\"mean\":100,\"p50\":100,"
             + "\"p99\":100,\"p99.9\":100,\"max\":100},\"guest\":{\"total\":200,\"mean\":200,"
             + "\"p50\":200,\"p99\":200,\"p99.9\":200,\"max\":200}}],\"total\":{\"key\":\"all\","
             + "\"count\":1,\"share\":1.000000,\"handler\":{\"total\":100,\"mean\":100,\"p50\":100,"
             + "\"p99\":100,\"p99.9\":100,\"max\":100},\"guest\":{\"total\":200,\"mean\":200,"
             + "\"p50\":200,\"p99\":200,\"p99.9\":200,\"max\":200}}}",
-        StatisticsJson.format(statistics, ExitStatistics.Order.COUNT, "a \"b\"\n", 3));
+        StatisticsJson.format(statistics, ExitStatistics.Order.COUNT, "a \"b\"\n", "none", 3));
   }
 }

@@ -92,6 +92,38 @@ final class DebianDiskTest {
     assertTrue(replay.out().contains(" records agree ("), replay.out());
   }
 
+  /** The display's menu, the kernel's console on it, and a shell at the keyboard. */
+  @Test
+  void shouldShowTheDisplayAndTakeKeys() throws Exception {
+    final Path trace = temporary.resolve("display");
+    try (ForkedTool tool =
+        ForkedTool.start(
+            temporary,
+            "run",
+            "--bios",
+            "--display",
+            "text",
+            "--disk",
+            GuestDisk.DISK,
+            "--record",
+            trace.toString(),
+            "--timeout",
+            TIMEOUT)) {
+      tool.awaitScreen("64-bit, on the display");
+      tool.awaitScreen("executed automatically in ");
+      tool.type("d");
+      tool.awaitScreen(PROMPT);
+      tool.type("echo \"$((6*7))<>\"\n");
+      tool.awaitScreen("42<>");
+      tool.type("poweroff -f\n");
+      final Tool.Outcome outcome = tool.end();
+      assertEquals(ExitStatus.OK, outcome.status(), outcome.err());
+      assertTrue(outcome.out().contains("\u001B[?1049l"), "the terminal's own screen is back");
+    }
+    final Tool.Outcome replay = Tool.run("replay", trace.toString());
+    assertEquals(ExitStatus.OK, replay.status(), replay.toString());
+  }
+
   @Test
   void shouldPowerOffFromTheMenu() throws Exception {
     try (ForkedTool tool =

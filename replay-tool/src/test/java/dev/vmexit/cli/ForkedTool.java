@@ -94,6 +94,18 @@ final class ForkedTool implements AutoCloseable {
     return before;
   }
 
+  /**
+   * Waits until a terminal would show a text.
+   *
+   * @throws AssertionError where the process ended without it
+   */
+  void awaitScreen(final String text) throws InterruptedException {
+    if (!out.awaitScreen(text)) {
+      throw new AssertionError(
+          "'" + text + "' never was on the screen:\n" + TerminalScreen.of(out.text()) + err.text());
+    }
+  }
+
   /** Waits in the same way for a text on standard error. */
   void awaitError(final String text) throws InterruptedException {
     final int at = err.await(text, seenError);
@@ -155,6 +167,18 @@ final class ForkedTool implements AutoCloseable {
     String whole() throws InterruptedException {
       thread.join();
       return text();
+    }
+
+    synchronized boolean awaitScreen(final String text) throws InterruptedException {
+      while (true) {
+        if (TerminalScreen.of(text()).contains(text)) {
+          return true;
+        }
+        if (ended) {
+          return false;
+        }
+        wait();
+      }
     }
 
     synchronized int await(final String text, final int from) throws InterruptedException {

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
+import dev.vmexit.trace.TimeOrderedReader;
 import dev.vmexit.trace.TraceFolder;
 import dev.vmexit.trace.TraceReader;
 import dev.vmexit.vcpu.kvm.KvmSystem;
@@ -121,6 +122,21 @@ final class TwoVcpusTest {
     // One clock for both: the second was started by the first, and done before that ended.
     assertTrue(times.get(1).getFirst() > started, "it cannot begin before it is started");
     assertTrue(times.get(1).getLast() < ended);
+    long before = 0;
+    final int[] seen = new int[2];
+    try (TimeOrderedReader reader = TimeOrderedReader.open(trace)) {
+      while (reader.next(event)) {
+        assertTrue(event.hostTime >= before, "in the order of time");
+        before = event.hostTime;
+        assertEquals(seen[event.vcpu]++, event.sequence, "each vCPU's own order is kept");
+      }
+      assertEquals(seen[0] + seen[1], reader.records());
+    }
+    assertTrue(seen[0] > ACCESSES && seen[1] > ACCESSES);
+    final Tool.Outcome dump = Tool.run("dump", trace.toString(), "--kind", "pio");
+    assertEquals(
+        ACCESSES,
+        dump.out().lines().filter(l -> l.startsWith("vcpu1 ") && l.contains("0x80")).count());
     final Tool.Outcome replay = Tool.run("replay", trace.toString());
     assertEquals(ExitStatus.OK, replay.status(), replay.toString());
     assertTrue(replay.out().lines().anyMatch(line -> line.matches("PIO +401")), replay.out());

@@ -183,6 +183,11 @@ public final class Recorder implements AutoCloseable {
     return sources.get(vcpu).writer;
   }
 
+  /** Records that the vCPUs have dropped so far. */
+  public long dropped() {
+    return sources.stream().mapToLong(source -> source.writer.dropped()).sum();
+  }
+
   /** Why recording stopped early, or null. */
   public String failure() {
     return failure;

@@ -2,7 +2,6 @@ package dev.vmexit.trace;
 
 import dev.vmexit.exit.OnFull;
 import org.agrona.concurrent.NanoClock;
-import org.agrona.concurrent.SystemNanoClock;
 
 /**
  * How a run is recorded.
@@ -45,10 +44,10 @@ public record RecorderOptions(
     }
   }
 
-  /** All is kept, in one file; nothing is missing from it. */
+  /** All is kept, in one file; nothing is missing from it. Without an interval no clock is read. */
   public static RecorderOptions blocking(final int ringCapacity) {
     return new RecorderOptions(
-        ringCapacity, OnFull.BLOCK, Durability.NONE, 0, TraceKeep.ALL, SystemNanoClock.INSTANCE);
+        ringCapacity, OnFull.BLOCK, Durability.NONE, 0, TraceKeep.ALL, () -> 0);
   }
 
   /** The same with another answer to a full ring. */

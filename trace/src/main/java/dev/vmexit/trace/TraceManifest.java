@@ -149,8 +149,8 @@ public record TraceManifest(
   }
 
   /** The same after a recovery. */
-  TraceManifest recovered(final long count, final String how) {
-    return with(complete, endReason, count, trace, dropped, startChecksum, how, keep);
+  TraceManifest recovered(final long count, final long droppedCount, final String how) {
+    return with(complete, endReason, count, trace, droppedCount, startChecksum, how, keep);
   }
 
   /** The same of a recording that keeps only its end. */

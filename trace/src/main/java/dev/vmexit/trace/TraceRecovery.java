@@ -4,6 +4,7 @@ import dev.vmexit.exit.ExitRing;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.function.ToLongFunction;
 
 /**
  * Completes the manifest of a trace whose process is gone: what is in the queue and in the rings is
@@ -20,12 +21,9 @@ final class TraceRecovery {
       recovered =
           manifest.recovered(
               // Where the rings' ends are damaged they had more: that much is missing.
-              Math.max(count[1], given(folder, manifest)),
-              count[0]
-                  - reader.notKept()
-                  + " records from the queue, "
-                  + (count[1] - count[0])
-                  + " from the rings");
+              Math.max(count[2], sum(folder, manifest, ExitRing::given)),
+              sum(folder, manifest, ExitRing::dropped),
+              count[0] + " records from the queue, " + count[1] + " from the rings");
     }
     try {
       recovered.store(TraceFolder.manifest(folder));
@@ -36,21 +34,23 @@ final class TraceRecovery {
     return recovered;
   }
 
-  /** How many numbers the vCPUs had given to records, as far as their rings say. */
-  private static long given(final Path folder, final TraceManifest manifest) {
+  /** What the vCPUs had counted, as far as their rings say. */
+  private static long sum(
+      final Path folder, final TraceManifest manifest, final ToLongFunction<ExitRing> counter) {
     long sum = 0;
     for (int vcpu = 0; vcpu < manifest.vcpus(); vcpu++) {
       final Path file = TraceFolder.ring(folder, vcpu);
       if (Files.exists(file)) {
-        sum += given(file, manifest.trace());
+        sum += count(file, manifest.trace(), counter);
       }
     }
     return sum;
   }
 
-  private static long given(final Path file, final long trace) {
+  private static long count(
+      final Path file, final long trace, final ToLongFunction<ExitRing> counter) {
     try (ExitRing ring = ExitRing.openReadOnly(file)) {
-      return ring.trace() == trace ? ring.given() : 0;
+      return ring.trace() == trace ? counter.applyAsLong(ring) : 0;
     } catch (final IOException e) {
       // The reader has found that too, and says so.
       return 0;
