@@ -340,4 +340,25 @@ final class SystemFeaturesTest {
       }
     }
   }
+
+  @ParameterizedTest
+  @EnumSource(MmuKind.class)
+  void shouldFlushCachesAndChooseStatesInTheSupervisor(final MmuKind mmu) {
+    try (BareGuest g =
+        guest(
+            mmu,
+            ControlRegisters.CR4_OSXSAVE,
+            a -> {
+              a.invd();
+              a.wbinvd();
+              a.xor(Register.ECX, Register.ECX);
+              a.xor(Register.EDX, Register.EDX);
+              a.mov(Register.EAX, 3);
+              a.db(0x0F, 0x01, 0xD1); // XSETBV
+              a.hlt();
+            })) {
+      g.runToEnd();
+      assertEquals(3, g.machine.get(StateLayout.XCR0));
+    }
+  }
 }

@@ -1,5 +1,6 @@
 package dev.vmexit.vcpu.soft;
 
+import dev.vmexit.x86.decode.Mnemonic;
 import java.util.BitSet;
 import java.util.Locale;
 
@@ -9,6 +10,7 @@ import java.util.Locale;
  */
 final class UserForm {
   final String name;
+  final Mnemonic mnemonic;
   final int codeSize;
 
   /** For the report: integer, x87, mmx, sse, avx, ... */
@@ -29,6 +31,7 @@ final class UserForm {
 
   UserForm(
       final String name,
+      final Mnemonic mnemonic,
       final int codeSize,
       final String group,
       final byte[] head,
@@ -37,6 +40,7 @@ final class UserForm {
       final boolean memory,
       final int immediateBytes) {
     this.name = name;
+    this.mnemonic = mnemonic;
     this.codeSize = codeSize;
     this.group = group;
     this.head = head;

@@ -150,7 +150,15 @@ final class UserForms {
             name,
             k ->
                 new UserForm(
-                    name, codeSize, group(head, vex), head, vex, hasModrm, memory, immediates));
+                    name,
+                    mnemonic,
+                    codeSize,
+                    group(head, vex),
+                    head,
+                    vex,
+                    hasModrm,
+                    memory,
+                    immediates));
     if (Arrays.equals(form.head, head)) {
       form.modrms.set(modrm);
       if (vectorIndex) {
