@@ -50,7 +50,8 @@ final class VerifyCommand implements Callable<Integer> {
       if (start != null) {
         out.println(start);
       }
-      TraceNotes.print(reader, out);
+      TraceNotes.missing(reader, out);
+      TraceNotes.closing(reader, out);
       final boolean whole = reader.damages().isEmpty() && start == null;
       out.println(
           (whole ? "Whole: " : "Damaged: ")

@@ -42,6 +42,7 @@ public final class TraceFollower implements TraceView, AutoCloseable {
 
   private TraceReader rest;
   private long expected;
+  private boolean lookedAgain;
   private boolean keptWaits;
   private boolean ended;
   private long records;
@@ -176,7 +177,16 @@ public final class TraceFollower implements TraceView, AutoCloseable {
       decode(event, size);
       offset += size;
       // Some may have come from the ring already.
+      if (event.sequence > expected && manifest.keep().isEmpty() && !lookedAgain) {
+        // Nothing is taken away from this trace: what is missing was not seen as it was written.
+        lookedAgain = true;
+        left = 0;
+        file.close();
+        file = null;
+        return false;
+      }
       if (event.sequence >= expected) {
+        lookedAgain = false;
         return true;
       }
     }
