@@ -1,9 +1,6 @@
 package dev.vmexit.vm;
 
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.VarHandle;
-import java.nio.ByteOrder;
-import java.security.SecureRandom;
+import java.util.function.LongSupplier;
 import org.agrona.concurrent.NanoClock;
 
 /**
@@ -17,21 +14,14 @@ final class HostClock implements RunClock {
   private static final long MIN_QUANTUM = 256;
   private static final long MAX_QUANTUM = 50_000;
 
-  /** Bytes that are asked of the host at once, so that an exit rarely does. */
-  private static final int RANDOM_BYTES = 4096;
-
-  private static final VarHandle LONG =
-      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
-
-  private final SecureRandom entropy = new SecureRandom();
-  private final byte[] randoms = new byte[RANDOM_BYTES];
-  private int randomsLeft;
   private final NanoClock source;
+  private final LongSupplier entropy;
   private final long start;
   private long now;
 
-  HostClock(final NanoClock source) {
+  HostClock(final NanoClock source, final LongSupplier entropy) {
     this.source = source;
+    this.entropy = entropy;
     this.start = source.nanoTime();
   }
 
@@ -67,11 +57,6 @@ final class HostClock implements RunClock {
 
   @Override
   public long random() {
-    if (randomsLeft == 0) {
-      entropy.nextBytes(randoms);
-      randomsLeft = randoms.length;
-    }
-    randomsLeft -= Long.BYTES;
-    return (long) LONG.get(randoms, randomsLeft);
+    return entropy.getAsLong();
   }
 }

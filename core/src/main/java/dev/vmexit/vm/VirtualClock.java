@@ -2,7 +2,6 @@ package dev.vmexit.vm;
 
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.vcpu.StateLayout;
-import java.util.SplittableRandom;
 
 /**
  * Machine time that follows the guest: one nanosecond an instruction, some for a device's answer,
@@ -12,10 +11,8 @@ final class VirtualClock implements RunClock {
   /** A guest that polls a clock or a port gets there in as many polls as on a real machine. */
   private static final long DEVICE_EXIT_NANOS = 250;
 
-  private static final long RANDOM_SEED = 2006;
-
   private final long state;
-  private final SplittableRandom numbers = new SplittableRandom(RANDOM_SEED);
+  private final SameNumbers numbers = new SameNumbers();
   private long skipped;
 
   /**
@@ -61,6 +58,6 @@ final class VirtualClock implements RunClock {
 
   @Override
   public long random() {
-    return numbers.nextLong();
+    return numbers.getAsLong();
   }
 }

@@ -22,6 +22,7 @@ import dev.vmexit.x86.Seg;
 import java.util.List;
 import java.util.function.IntConsumer;
 import java.util.function.IntFunction;
+import java.util.function.LongSupplier;
 import org.agrona.concurrent.NanoClock;
 
 /**
@@ -77,6 +78,8 @@ public final class VirtualMachine implements AutoCloseable {
    * @param debugConsole takes what it writes to port 0xE9
    * @param debugExit whether the debug exit device is at port 0xF4
    * @param hostClock the host's monotonic clock
+   * @param entropy 64 bits of the host's randomness a call, for RDRAND and RDSEED where time is the
+   *     host's; on a vCPU's thread
    */
   public record Options(
       String cpu,
@@ -86,7 +89,31 @@ public final class VirtualMachine implements AutoCloseable {
       ByteSink console,
       ByteSink debugConsole,
       boolean debugExit,
-      NanoClock hostClock) {}
+      NanoClock hostClock,
+      LongSupplier entropy) {
+
+    /** A machine whose random numbers are the same in each run. */
+    public Options(
+        final String cpu,
+        final MmuKind mmu,
+        final ClockKind clock,
+        final long epochSeconds,
+        final ByteSink console,
+        final ByteSink debugConsole,
+        final boolean debugExit,
+        final NanoClock hostClock) {
+      this(
+          cpu,
+          mmu,
+          clock,
+          epochSeconds,
+          console,
+          debugConsole,
+          debugExit,
+          hostClock,
+          new SameNumbers());
+    }
+  }
 
   /** Builds a machine with a software vCPU in the state that the loader left. */
   public VirtualMachine(
@@ -162,7 +189,7 @@ public final class VirtualMachine implements AutoCloseable {
     group = new VcpuGroup(count);
     final RunClock clock =
         options.clock() == ClockKind.HOST
-            ? new HostClock(options.hostClock())
+            ? new HostClock(options.hostClock(), options.entropy())
             : new VirtualClock(state);
     final TimerQueue timers = new TimerQueue();
     final LateEvents events = new LateEvents();

@@ -404,7 +404,8 @@ final class RunCommand implements Callable<Integer> {
                 output,
                 output,
                 debugExit,
-                timestamps.clock()),
+                timestamps.clock(),
+                new HostEntropy()),
             peripherals,
             sinks)) {
       vm.onThread(placement::pinVcpu);
