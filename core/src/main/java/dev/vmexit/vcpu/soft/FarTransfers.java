@@ -82,17 +82,14 @@ final class FarTransfers {
       return;
     }
     final long target = truncate(offset, operandSize);
+    // The segment, room on the stack, the target in the segment: in this order (SDM Vol. 2A, CALL).
+    final long raw = realOrVm86(cpu) ? 0 : SegmentLoader.checkedCode(cpu, selector);
     final long csAt = cpu.stackAddress(-operandSize, operandSize, true);
     final long ipAt = cpu.stackAddress(-2L * operandSize, operandSize, true);
-    final long raw;
-    if (realOrVm86(cpu)) {
-      raw = 0;
-      if (target > cpu.segmentLimit(Seg.CS)) {
-        throw cpu.raise(Vector.GP, 0);
-      }
-    } else {
-      raw = SegmentLoader.checkedCode(cpu, selector);
+    if (!realOrVm86(cpu)) {
       checkTarget(cpu, target, raw);
+    } else if (target > cpu.segmentLimit(Seg.CS)) {
+      throw cpu.raise(Vector.GP, 0);
     }
     cpu.probeWrite(ipAt, operandSize);
     cpu.store(csAt, operandSize, cpu.selector(Seg.CS));

@@ -78,7 +78,8 @@ final class Msrs {
   }
 
   private static boolean isMtrr(final int index) {
-    return index == Msr.MTRR_CAP || index >= Msr.MTRR_VARIABLE_FIRST && index <= Msr.MTRR_DEF_TYPE;
+    return index == Msr.MTRR_CAP
+        || index >= Msr.MTRR_VARIABLE_FIRST && index <= Msr.MTRR_DEF_TYPE && index != Msr.PAT;
   }
 
   /** Puts the value into the answer; false where there is no such register. */

@@ -294,7 +294,8 @@ final class SystemFeaturesTest {
       {Msr.MTRR_FIX64K_00000, 0x0606_0606_0606_0606L},
       {Msr.MTRR_FIX16K_A0000, 0},
       {Msr.MTRR_FIX4K_FIRST + 7, 0x0505_0505_0505_0505L},
-      {Msr.MTRR_DEF_TYPE, 0xC06}
+      {Msr.MTRR_DEF_TYPE, 0xC06},
+      {Msr.PAT, 0x0407_0506_0007_0106L} // among their numbers, but none of them
     };
     for (final long[] c : cases) {
       try (BareGuest g = msr(mmu, (int) c[0], c[1])) {
@@ -309,7 +310,8 @@ final class SystemFeaturesTest {
       {Msr.MTRR_VARIABLE_FIRST + 1, 1},
       {Msr.MTRR_FIX64K_00000, 7},
       {Msr.MTRR_DEF_TYPE, 0x1000},
-      {Msr.MTRR_CAP, 0}
+      {Msr.MTRR_CAP, 0},
+      {Msr.PAT, 2}
     };
     for (final long[] c : refused) {
       try (BareGuest g = msr(mmu, (int) c[0], c[1])) {
