@@ -1,9 +1,12 @@
 package dev.vmexit.vm;
 
 import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.exit.VectorState;
+import dev.vmexit.irq.Irqchip;
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.mmu.PagingContext;
 import dev.vmexit.mmu.PagingMode;
+import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.x86.Seg;
@@ -34,10 +37,11 @@ final class RecordedState {
   }
 
   /** A record beside an exit: it takes no time, and its rip is where the vCPU stands. */
-  static void beside(final ExitEvent e, final long s) {
+  static ExitEvent beside(final ExitEvent e, final long s) {
     e.rip = HostMemory.getLong(s + StateLayout.RIP);
     e.guestTime = 0;
     e.handlerTime = 0;
+    return e;
   }
 
   /** The PDPTEs are read when CR3 is loaded, so the record must show them to a replay. */
@@ -51,8 +55,38 @@ final class RecordedState {
     }
   }
 
+  /** All that a replay must know of what came before, with shadow tables that begin anew. */
+  static ExitEvent checkpoint(final ExitEvent e, final Irqchip irqchip, final ShadowMmu shadow) {
+    e.detail = ExitEvent.KICK_CHECKPOINT;
+    irqchip.saveVectors(e.vcpu, e.data);
+    e.dataLength = VectorState.LENGTH;
+    if (shadow != null) {
+      pdptes(e, shadow.context());
+      shadow.flushAll();
+    }
+    return e;
+  }
+
+  /** Bytes that a device has written to memory. */
+  static ExitEvent dma(
+      final ExitEvent e, final long gpa, final byte[] from, final int at, final int length) {
+    e.address = gpa;
+    e.value = length;
+    e.write = true;
+    e.dataLength = length;
+    System.arraycopy(from, at, e.data, 0, length);
+    return e;
+  }
+
+  /** Several elements that a string instruction has read; the value is the first one. */
+  static void elements(final ExitEvent e, final byte[] from, final int length, final int size) {
+    System.arraycopy(from, 0, e.data, 0, length);
+    e.dataLength = length;
+    e.value = littleEndian(from, size);
+  }
+
   /** The number that some first bytes are. */
-  static long littleEndian(final byte[] bytes, final int length) {
+  private static long littleEndian(final byte[] bytes, final int length) {
     long value = 0;
     for (int i = 0; i < length; i++) {
       value |= (bytes[i] & 0xFFL) << 8 * i;
