@@ -99,6 +99,34 @@ final class FlatGuests {
     a.jmp(outer);
   }
 
+  /**
+   * {@link #chatter} in 64-bit mode, on pages of which it uses some more and edits the tables: a
+   * large page of its memory comes and goes.
+   */
+  static void paging(final Assembler a) {
+    final long entry = 0xB000 + 8 * 3; // of the loader's tables: 2 MiB from 6 MiB on
+    final long page = 3L << 21;
+    final Label outer = a.here();
+    a.mov(ECX, PER_DOT);
+    final Label inner = a.here();
+    a.out(POST_CODE, AL);
+    a.dec(ECX);
+    a.jcc(Condition.NE, inner);
+    a.mov(EBX, entry);
+    a.mov(RAX, Memory.at(RBX));
+    a.xor(RAX, 1 << 9); // a bit that is the system's
+    a.mov(Memory.at(RBX), RAX);
+    for (int i = 0; i < 8; i++) {
+      a.mov(EBX, page + i * 4096L);
+      a.invlpg(Memory.at(RBX));
+      a.mov(Memory.at(RBX), RAX);
+    }
+    a.mov(DX, UART);
+    a.mov(AL, '.');
+    a.out(DX, AL);
+    a.jmp(outer);
+  }
+
   /** Says ready, then prints the capital letter of each control key. */
   static void echo(final Assembler a) {
     print(a, "ready");
