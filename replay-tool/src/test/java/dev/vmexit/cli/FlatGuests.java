@@ -3,7 +3,10 @@ package dev.vmexit.cli;
 import static dev.vmexit.x86.encode.Register.AL;
 import static dev.vmexit.x86.encode.Register.CX;
 import static dev.vmexit.x86.encode.Register.DX;
+import static dev.vmexit.x86.encode.Register.EBX;
+import static dev.vmexit.x86.encode.Register.ECX;
 import static dev.vmexit.x86.encode.Register.RAX;
+import static dev.vmexit.x86.encode.Register.RBX;
 
 import dev.vmexit.x86.encode.Assembler;
 import dev.vmexit.x86.encode.Condition;
@@ -100,8 +103,8 @@ final class FlatGuests {
   }
 
   /**
-   * {@link #chatter} in 64-bit mode, on pages of which it uses some more and edits the tables: a
-   * large page of its memory comes and goes.
+   * {@link #chatter} in 64-bit mode: between two dots it edits its page tables and stores to pages
+   * that they map.
    */
   static void paging(final Assembler a) {
     final long entry = 0xB000 + 8 * 3; // of the loader's tables: 2 MiB from 6 MiB on
