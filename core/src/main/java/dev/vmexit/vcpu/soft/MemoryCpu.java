@@ -205,6 +205,16 @@ abstract class MemoryCpu extends ExitingCpu implements TlbControl {
     }
   }
 
+  /** What a store of 1, 2, 4 or 8 bytes to a page that is not mapped for writing leads to. */
+  private void stored(
+      final long host, final long gpa, final boolean permitted, final int size, final long value) {
+    if (permitted) {
+      tableWrites.add(gpa, size, size == 8 ? value : value & (1L << 8 * size) - 1);
+    }
+    memory.markDirty(gpa);
+    code.written(host, size);
+  }
+
   @Override
   protected final long loadSlow(final long linear, final int size) {
     return loadThrough(linear, size, Translation.READ);
@@ -257,6 +267,26 @@ abstract class MemoryCpu extends ExitingCpu implements TlbControl {
     if (!secondFirst) {
       writePart(secondHost, secondGpa, secondPermitted, size - first, value >>> first * 8);
     }
+  }
+
+  @Override
+  protected final boolean storeIfSameSlow(
+      final long linear, final int size, final long loaded, final long value) {
+    final boolean onePage = firstPart(linear, size) == size;
+    final long host = onePage ? resolve(linear, Translation.WRITE) : 0;
+    if (host == 0) {
+      // A device, or two pages: nothing that could be done in one step.
+      storeSlow(linear, size, value);
+      return true;
+    }
+    if (slowMemory) {
+      observe(linear, size, true);
+    }
+    if (!HostMemory.compareAndSet(host, size, loaded, value)) {
+      return false;
+    }
+    stored(host, resolvedGpa, resolvedByPermit, size, value);
+    return true;
   }
 
   @Override
