@@ -33,6 +33,9 @@ abstract class MemoryCpu extends ExitingCpu implements TlbControl {
 
   private final Translation.Result result = new Translation.Result();
 
+  /** PKRU where protection keys are in force, else 0. */
+  private int keys;
+
   /** Which of the TLB contexts {@link #tlb} is. */
   int context;
 
@@ -120,6 +123,7 @@ abstract class MemoryCpu extends ExitingCpu implements TlbControl {
       throw raiseNotCanonical();
     }
     final Translation.Result r = result;
+    r.pkru = keys;
     translation.translate(linear, kind | accessBits(), r);
     switch (r.outcome) {
       case Translation.Result.OK -> {}
@@ -317,6 +321,24 @@ abstract class MemoryCpu extends ExitingCpu implements TlbControl {
       return linear + HostMemory.getLong(entry + StateLayout.TLB_ADDEND);
     }
     return resolve(linear, Translation.FETCH);
+  }
+
+  /** Where a byte lies that may be read; raises the fault that a read of it would. */
+  final long physicalAddress(final long linear) {
+    resolve(linear, Translation.READ);
+    return resolvedGpa;
+  }
+
+  @Override
+  public final void keysChanged() {
+    final boolean inForce =
+        (HostMemory.getLong(state + StateLayout.CR4) & ControlRegisters.CR4_PKE) != 0
+            && (HostMemory.getLong(state + StateLayout.EFER) & ControlRegisters.EFER_LMA) != 0;
+    final int now = inForce ? HostMemory.getInt(state + StateLayout.PKRU) : 0;
+    if (now != keys) {
+      keys = now;
+      flushAll();
+    }
   }
 
   /** Loads as the processor itself does for descriptor tables and the TSS: as supervisor. */

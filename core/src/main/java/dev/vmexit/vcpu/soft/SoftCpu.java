@@ -375,6 +375,9 @@ public abstract class SoftCpu {
   /** Whether EFER.LMA and CS.L say 64-bit mode. */
   public abstract boolean longMode64();
 
+  /** Brings PKRU into effect, and what says whether protection keys are in force. */
+  public abstract void keysChanged();
+
   /** State components that XCR0 may enable. */
   public abstract long allowedXcr0();
 

@@ -32,6 +32,9 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   private final EventDelivery delivery = new EventDelivery(this);
   private final PendingEvent pending = new PendingEvent(delivery, attention);
   private final DebugTraps debugTraps = new DebugTraps(this);
+  private final Monitor monitor = new Monitor(memory);
+  private boolean waitsForStore;
+  private boolean maskedWake;
   private final Msrs msrs = new Msrs(this);
   private final WriteListener writeListener = this::memoryWritten;
 
@@ -208,6 +211,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     // Who changes registers may have changed code too, past every write that is told to us.
     code.clear();
     flushAll();
+    keysChanged();
     modeChanged();
     debugChanged();
   }
@@ -465,6 +469,32 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     noticeBare = true;
   }
 
+  Monitor monitor() {
+    return monitor;
+  }
+
+  /** HLT: what the exit to come waits for. */
+  void waitForInterrupt() {
+    waitsForStore = false;
+    maskedWake = false;
+  }
+
+  /** MWAIT: the same. */
+  void waitForStore(final boolean masked) {
+    waitsForStore = true;
+    maskedWake = masked;
+  }
+
+  @Override
+  public boolean wakesForMasked() {
+    return maskedWake;
+  }
+
+  @Override
+  public boolean wakesForStore() {
+    return waitsForStore && monitor.isTriggered();
+  }
+
   PendingEvent pending() {
     return pending;
   }
@@ -574,6 +604,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     if (breakpoints.areArmed()) {
       debugChanged();
     }
+    keysChanged();
     modeChanged();
   }
 }

@@ -265,6 +265,9 @@ public final class FlatCpu extends SoftCpu implements AutoCloseable {
   }
 
   @Override
+  public void keysChanged() {}
+
+  @Override
   public long legacyAddress(
       final int segment, final long offset, final int bytes, final boolean write) {
     final long at = state + StateLayout.segment(segment);

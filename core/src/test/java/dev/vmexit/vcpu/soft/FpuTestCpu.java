@@ -208,6 +208,9 @@ final class FpuTestCpu extends SoftCpu implements AutoCloseable {
   }
 
   @Override
+  public void keysChanged() {}
+
+  @Override
   public long legacyAddress(
       final int segment, final long offset, final int bytes, final boolean write) {
     return offset;
