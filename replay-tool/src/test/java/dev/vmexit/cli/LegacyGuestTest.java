@@ -173,10 +173,50 @@ final class LegacyGuestTest {
     }
   }
 
+  /** Waits by MWAIT for the timer, which its extension lets wake it though it is masked by IF. */
+  private static void monitorWait(final Assembler a) {
+    final int[][] writes = {
+      {0x20, 0x11},
+      {0x21, 0x30},
+      {0x21, 4},
+      {0x21, 1},
+      {0x21, 0xFE},
+      {0x43, 0x34},
+      {0x40, 0},
+      {0x40, 16}
+    };
+    for (final int[] write : writes) {
+      a.mov(Register.AL, write[1]);
+      a.out(write[0], Register.AL);
+    }
+    a.mov(Register.EAX, 0x5000);
+    a.xor(Register.ECX, Register.ECX);
+    a.xor(Register.EDX, Register.EDX);
+    a.db(0x0F, 0x01, 0xC8); // MONITOR
+    a.inc(Register.ECX);
+    a.db(0x0F, 0x01, 0xC9); // MWAIT
+    FlatGuests.debugExit(a);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"shadow", "nested"})
+  void shouldWakeFromMwaitAndBeFedAgain(final String mmu) throws Exception {
+    final Path guest =
+        FlatGuests.write(folder.resolve("wait.bin"), 32, LegacyGuestTest::monitorWait);
+    feedAgain(guest, mmu, "32", Long.toString(FlatGuests.address(32)));
+    final Tool.Outcome dump = Tool.run("dump", folder.resolve(mmu).toString(), "--kind", "hlt");
+    assertEquals(1, dump.out().lines().filter(line -> line.contains("HLT")).count(), dump.out());
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {"shadow", "nested"})
   void shouldFeedARealModeGuestAgainWithoutADifference(final String mmu) throws Exception {
     final Path guest = FlatGuests.write(folder.resolve("real.bin"), LegacyGuestTest::real);
+    feedAgain(guest, mmu, "16", FlatGuests.ADDRESS);
+  }
+
+  private void feedAgain(
+      final Path guest, final String mmu, final String mode, final String address) {
     final Path trace = folder.resolve(mmu);
     final Tool.Outcome run =
         Tool.run(
@@ -184,9 +224,9 @@ final class LegacyGuestTest {
             "--kernel",
             guest.toString(),
             "--load-address",
-            FlatGuests.ADDRESS,
+            address,
             "--mode",
-            "16",
+            mode,
             "--memory",
             "16M",
             "--mmu",
