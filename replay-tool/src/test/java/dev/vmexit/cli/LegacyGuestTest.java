@@ -2,6 +2,7 @@ package dev.vmexit.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.vmexit.x86.Vector;
@@ -196,6 +197,45 @@ final class LegacyGuestTest {
     a.inc(Register.ECX);
     a.db(0x0F, 0x01, 0xC9); // MWAIT
     FlatGuests.debugExit(a);
+  }
+
+  /** In 64-bit mode: stores to supervisor pages, and to user pages with and without a key. */
+  private static void keys(final Assembler a) {
+    a.mov(Register.RAX, Register.CR4);
+    a.or(Register.RAX, 1 << 22);
+    a.mov(Register.CR4, Register.RAX);
+    a.xor(Register.ECX, Register.ECX);
+    a.xor(Register.EDX, Register.EDX);
+    a.mov(Register.EAX, 0xC0);
+    a.db(0x0F, 0x01, 0xEF); // WRPKRU: nothing of key 3
+    a.mov(Register.RBX, Register.CR3);
+    for (int level = 0; level < 2; level++) {
+      a.or(Memory.at(Register.RBX).asDword(), 4);
+      a.mov(Register.RBX, Memory.at(Register.RBX));
+      a.and(Register.RBX, -4096);
+    }
+    // Of the directory's 2 MiB pages: 8 MiB of no key, 10 MiB of key 5.
+    a.or(Memory.at(Register.RBX, 4 * 8).asDword(), 4);
+    a.or(Memory.at(Register.RBX, 5 * 8).asDword(), 4);
+    a.or(Memory.at(Register.RBX, 5 * 8 + 4).asDword(), 5 << 27);
+    a.mov(Register.RAX, Register.CR3);
+    a.mov(Register.CR3, Register.RAX);
+    for (final int address : new int[] {0x60_0000, 0x80_0000, 0xA0_0000, 0xA0_1000}) {
+      a.mov(Memory.absolute(address).asDword(), address);
+    }
+    FlatGuests.debugExit(a);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"shadow", "nested"})
+  void shouldFeedAGuestWithProtectionKeysAgain(final String mmu) throws Exception {
+    final Path guest = FlatGuests.write(folder.resolve("keys.bin"), 64, LegacyGuestTest::keys);
+    feedAgain(guest, mmu, "64", Long.toString(FlatGuests.address(64)));
+    if (mmu.equals("shadow")) {
+      final Tool.Outcome dump =
+          Tool.run("dump", folder.resolve(mmu).toString(), "--kind", "page_fault");
+      assertTrue(dump.out().contains("write keys"), dump.out());
+    }
   }
 
   @ParameterizedTest
