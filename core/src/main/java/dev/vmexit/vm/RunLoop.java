@@ -104,7 +104,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     this.sink = sink;
     this.hostClock = hostClock;
     this.idle = VcpuGroup.newIdle();
-    this.waitsForStartup = number > 0;
+    this.waitsForStartup = number > 0 && !platform.hasKernelIrqchip();
     group.onKick(number, vcpu::kick);
     if (number == 0) {
       input = new MachineInput(commands, platform, group);

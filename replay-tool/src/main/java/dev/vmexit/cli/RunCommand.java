@@ -15,6 +15,7 @@ import dev.vmexit.trace.RecorderOptions;
 import dev.vmexit.trace.TraceException;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
+import dev.vmexit.vm.KvmOptions;
 import dev.vmexit.vm.Peripherals;
 import dev.vmexit.vm.RunEnd;
 import dev.vmexit.vm.RunResult;
@@ -166,6 +167,8 @@ final class RunCommand implements Callable<Integer> {
       paramLabel = "LIST",
       description = "Kinds to record, such as pio,mmio. Default: all.")
   private String exits;
+
+  @Mixin private KvmRunOptions kvm;
 
   @Mixin private RecordingOptions recording;
 
@@ -352,8 +355,9 @@ final class RunCommand implements Callable<Integer> {
                   ? ", and that is what this host gets; try --backend kvm"
                   : "; give --backend kvm"));
     }
-    if (!choice.line().isEmpty()) {
-      err.println("vmexit: " + choice.line());
+    final KvmOptions kvmOptions = kvm.options(choice);
+    if (!kvm.line(choice).isEmpty()) {
+      err.println("vmexit: " + kvm.line(choice));
       err.flush();
     }
     final Path folder = noRecord ? null : recordFolder(loaded.name());
@@ -407,7 +411,8 @@ final class RunCommand implements Callable<Integer> {
                 timestamps.clock(),
                 new HostEntropy()),
             peripherals,
-            sinks)) {
+            sinks,
+            kvmOptions)) {
       vm.onThread(placement::pinVcpu);
       if (recorder != null) {
         placement.pinRecorder(vcpus);

@@ -10,8 +10,6 @@ import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Msr;
-import dev.vmexit.x86.decode.Instruction;
-import dev.vmexit.x86.decode.Mnemonic;
 import java.lang.foreign.MemorySegment;
 
 /**
@@ -47,8 +45,12 @@ public final class KvmVcpu implements Vcpu {
   private final long state;
   private final VcpuExit exit;
 
+  /** The interrupt controllers are the kernel's: it injects, and knows the task priority. */
+  private boolean kernelIrqchip;
+
   private KvmRegisters registers;
   private InstructionLocator locator;
+  private InstructionFinisher finisher;
   private KvmCpuid cpuid;
   private TscClock tsc;
 
@@ -108,13 +110,22 @@ public final class KvmVcpu implements Vcpu {
             vm.checkExtension(KvmApi.CAP_XCRS) != 0,
             id == 0 ? APIC_BASE | APIC_BASE_BSP : APIC_BASE);
     locator = new InstructionLocator(memory, mmu, state);
+    finisher = new InstructionFinisher(registers, locator, interpreter);
     int tscKilohertz = 0;
     if (vm.checkExtension(KvmApi.CAP_GET_TSC_KHZ) != 0) {
       // Safe: a request without an argument.
       tscKilohertz = Math.max(0, Libc.ioctl(errno, fd, KvmApi.GET_TSC_KHZ, 0));
     }
     tsc = new TscClock(tscKilohertz);
-    cpuid = vm.supportedCpuid().forVcpu(id, tscKilohertz);
+    kernelIrqchip = vm.hasKernelIrqchip();
+    int localApic = 0;
+    if (kernelIrqchip) {
+      localApic =
+          vm.checkExtension(KvmApi.CAP_TSC_DEADLINE_TIMER) != 0
+              ? KvmCpuid.ECX_X2APIC | KvmCpuid.ECX_TSC_DEADLINE
+              : KvmCpuid.ECX_X2APIC;
+    }
+    cpuid = vm.supportedCpuid().forVcpu(id, tscKilohertz, localApic);
     final long struct = HostMemory.allocate(KvmCpuid.bytes(cpuid.count()));
     try {
       cpuid.write(struct);
@@ -124,7 +135,8 @@ public final class KvmVcpu implements Vcpu {
       HostMemory.free(struct);
     }
     registers.setMsr(Msr.TSC, 0);
-    stateChanged = true;
+    // Where the kernel starts the others, it also says from what state.
+    stateChanged = !kernelIrqchip || id == 0;
   }
 
   private void call(final String name, final long request, final long argument) {
@@ -161,6 +173,9 @@ public final class KvmVcpu implements Vcpu {
     }
     if (stateChanged) {
       stateChanged = false;
+      if (kernelIrqchip) {
+        HostMemory.putLong(state + StateLayout.CR8, HostMemory.getLong(run + KvmRun.CR8));
+      }
       registers.storeAll();
     }
     if (tsc.isStale(machineNanos)) {
@@ -215,7 +230,9 @@ public final class KvmVcpu implements Vcpu {
 
   private int afterExit() {
     final long cr8 = HostMemory.getLong(state + StateLayout.CR8);
-    if (cr8 != knownCr8 && HostMemory.getInt(run + KvmRun.EXIT_REASON) != KvmApi.EXIT_SET_TPR) {
+    if (cr8 != knownCr8
+        && !kernelIrqchip
+        && HostMemory.getInt(run + KvmRun.EXIT_REASON) != KvmApi.EXIT_SET_TPR) {
       // Raised since the entry, without an exit of its own: the local APIC must hear of it first.
       deferred = true;
       return taskPriority();
@@ -278,7 +295,7 @@ public final class KvmVcpu implements Vcpu {
         }
       }
       case OWES_INTERPRETER -> {
-        return interpreted(interpreter.enter(1));
+        return interpreted(finisher.resume());
       }
       default -> {}
     }
@@ -390,25 +407,10 @@ public final class KvmVcpu implements Vcpu {
     if (suberror != KvmApi.INTERNAL_ERROR_EMULATION) {
       return failed(KvmFailure.internal(run));
     }
-    return finish();
+    return interpreted(finisher.begin());
   }
 
   // ---- what KVM cannot do ----
-
-  /** Executes the instruction on rip by the interpreter. */
-  private int finish() {
-    registers.loadAll();
-    leave(VcpuExit.FINISHED);
-    final Instruction insn = locator.current(GuestMode.codeSize(state), exit);
-    finished.keep(exit);
-    unblocksNmi = insn != null && insn.mnemonic == Mnemonic.IRET;
-    // The guest may have written the code, its tables and its registers since the last time.
-    interpreter.stateChanged();
-    return interpreted(interpreter.enter(1));
-  }
-
-  private final FinishedInstruction finished = new FinishedInstruction();
-  private boolean unblocksNmi;
 
   /** What the interpreter came to becomes the vCPU's state, or an exit. */
   private int interpreted(final int reason) {
@@ -422,25 +424,11 @@ public final class KvmVcpu implements Vcpu {
       case VcpuExit.SHUTDOWN -> {
         return reason;
       }
-      default -> {}
+      default -> {
+        stateChanged = true;
+        return finisher.conclude(reason);
+      }
     }
-    HostMemory.putLong(state + StateLayout.RFLAGS, interpreter.rflags());
-    HostMemory.putLong(state + StateLayout.RETIRED, 0);
-    final long events = registers.events();
-    HostMemory.putByte(
-        events + KvmEvents.INTERRUPT_SHADOW,
-        (interpreter.interruptState() & ExitEvent.INTERRUPT_SHADOW) != 0 ? 1 : 0);
-    if (unblocksNmi) {
-      HostMemory.putByte(events + KvmEvents.NMI_MASKED, 0);
-    }
-    registers.eventsChanged();
-    stateChanged = true;
-    if (reason != VcpuExit.LIMIT) {
-      return reason;
-    }
-    leave(VcpuExit.FINISHED);
-    finished.tell(exit);
-    return VcpuExit.FINISHED;
   }
 
   @Override

@@ -32,6 +32,8 @@ final class Libc {
   static final int O_RDWR = 2;
   static final int O_CLOEXEC = 0x8_0000;
 
+  private static final int EFD_CLOEXEC = 0x8_0000;
+  private static final int EFD_NONBLOCK = 0x800;
   private static final int PROT_READ_WRITE = 3;
   private static final int MAP_SHARED = 1;
   private static final int SIG_BLOCK = 0;
@@ -64,6 +66,9 @@ final class Libc {
   private static final MethodHandle MMAP =
       call("mmap", FunctionDescriptor.of(LONG, LONG, LONG, INT, INT, INT, LONG));
   private static final MethodHandle MUNMAP = call("munmap", FunctionDescriptor.of(INT, LONG, LONG));
+  private static final MethodHandle EVENTFD = call("eventfd", FunctionDescriptor.of(INT, INT, INT));
+  private static final MethodHandle WRITE =
+      call("write", FunctionDescriptor.of(LONG, INT, LONG, LONG));
   private static final MethodHandle GETPID = call("getpid", FunctionDescriptor.of(INT));
   private static final MethodHandle GETTID = call("gettid", FunctionDescriptor.of(INT));
   private static final MethodHandle TGKILL =
@@ -155,6 +160,36 @@ final class Libc {
   static void unmap(final long address, final long bytes) {
     try {
       final int ignored = (int) MUNMAP.invokeExact(errnoState(), address, bytes);
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /** Makes an event counter, for this process alone, whose writes do not wait. */
+  static int eventFd() {
+    final MemorySegment state = errnoState();
+    try {
+      // Safe: numbers only.
+      final int fd = (int) EVENTFD.invokeExact(state, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+      if (fd < 0) {
+        throw failure("eventfd", -failed(state));
+      }
+      return fd;
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /**
+   * write(2).
+   *
+   * @param from address of as many bytes
+   * @return bytes written, or -errno
+   */
+  static long write(final MemorySegment state, final int fd, final long from, final long bytes) {
+    try {
+      final long written = (long) WRITE.invokeExact(state, fd, from, bytes);
+      return written < 0 ? failed(state) : written;
     } catch (final Throwable t) {
       throw unexpected(t);
     }
