@@ -7,7 +7,9 @@ import dev.vmexit.mmu.NestedMmu;
 import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.kvm.KvmIrqchip;
 import dev.vmexit.vcpu.kvm.KvmSystem;
+import dev.vmexit.vcpu.kvm.KvmVcpu;
 import dev.vmexit.vcpu.kvm.KvmVm;
+import dev.vmexit.vcpu.kvm.PageFaultWatch;
 import dev.vmexit.vcpu.soft.CpuModel;
 import dev.vmexit.vcpu.soft.SoftVcpu;
 import java.util.function.IntFunction;
@@ -19,9 +21,24 @@ final class KvmProcessors implements AutoCloseable {
   /** The kernel's interrupt controllers; null where they are the machine's own. */
   private final KvmIrqchip irqchip;
 
+  /** Null where nobody asked for the host's page faults. */
+  private PageFaultWatch faults;
+
+  private Thread faultThread;
+
   private KvmProcessors(final KvmVm vm, final KvmIrqchip irqchip) {
     this.vm = vm;
     this.irqchip = irqchip;
+  }
+
+  private void watch(final PageFaultWatch watch, final Vcpu[] vcpus) {
+    faults = watch;
+    for (int i = 0; i < vcpus.length; i++) {
+      ((KvmVcpu) vcpus[i]).watchFaults(i, watch);
+    }
+    faultThread = new Thread(watch, "faults");
+    faultThread.setDaemon(true);
+    faultThread.start();
   }
 
   /**
@@ -52,7 +69,11 @@ final class KvmProcessors implements AutoCloseable {
           interpreter = null;
           made++;
         }
-        return new KvmProcessors(vm, irqchip);
+        final KvmProcessors processors = new KvmProcessors(vm, irqchip);
+        if (options.pageFaults()) {
+          processors.watch(PageFaultWatch.create(memory, vcpus.length), vcpus);
+        }
+        return processors;
       } catch (final RuntimeException e) {
         if (interpreter != null) {
           interpreter.close();
@@ -74,5 +95,20 @@ final class KvmProcessors implements AutoCloseable {
   @Override
   public void close() {
     vm.close();
+    if (faults != null) {
+      faults.stop();
+      boolean interrupted = false;
+      while (faultThread.isAlive()) {
+        try {
+          faultThread.join();
+        } catch (final InterruptedException e) {
+          interrupted = true;
+        }
+      }
+      faults.close();
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+    }
   }
 }

@@ -25,6 +25,35 @@ final class KvmRunOptions {
       })
   private Irqchip irqchip;
 
+  /** How the host's page faults on guest memory are seen. */
+  enum PageFaults {
+    NONE,
+    UFFD
+  }
+
+  @Option(
+      names = "--page-faults",
+      paramLabel = "HOW",
+      defaultValue = "none",
+      description = {
+        "With KVM: uffd records each page of guest memory that is",
+        "touched or written to for the first time; costs some",
+        "microseconds a page. Default: ${DEFAULT-VALUE}."
+      })
+  private PageFaults pageFaults;
+
+  /** Checks what picocli cannot. */
+  void check(final boolean hugePages) {
+    if (hugePages && watchesMemory()) {
+      throw new UserException("--page-faults uffd does not go with --huge-pages; give one of them");
+    }
+  }
+
+  /** Whether guest memory must be mapped a second time. */
+  boolean watchesMemory() {
+    return pageFaults == PageFaults.UFFD;
+  }
+
   /**
    * What the machine is built with.
    *
@@ -32,11 +61,12 @@ final class KvmRunOptions {
    */
   KvmOptions options(final BackendChoice choice) {
     final boolean kernel = irqchip == Irqchip.KERNEL;
-    if (choice.backend() == VirtualMachine.Backend.SOFT && kernel) {
+    if (choice.backend() == VirtualMachine.Backend.SOFT && (kernel || watchesMemory())) {
       throw new UserException(
-          "--irqchip kernel goes with KVM, and this run has the software vCPU; give --backend kvm");
+          (kernel ? "--irqchip kernel" : "--page-faults uffd")
+              + " goes with KVM, and this run has the software vCPU; give --backend kvm");
     }
-    return new KvmOptions(kernel);
+    return new KvmOptions(kernel, watchesMemory());
   }
 
   /** The run's line on its backend, with what these options change about it; may be empty. */

@@ -223,6 +223,7 @@ final class RunCommand implements Callable<Integer> {
           "--vcpus " + vcpus + ": give a number from 1 to " + AcpiTables.MOST_VCPUS);
     }
     placement.check(vcpus);
+    kvm.check(hugePages);
     triggers.check(!noRecord, vcpus);
     if (!"stdio".equals(console) && !"none".equals(console)) {
       throw new UserException("--console " + console + " is not known; give stdio or none");
@@ -305,7 +306,7 @@ final class RunCommand implements Callable<Integer> {
   private GuestLoader.Loaded load() {
     final Optional<Long> bytes = Optional.ofNullable(memory).map(MemorySize::parse);
     final GuestLoader loader =
-        new GuestLoader(bytes, hugePages, append == null ? "" : append, vcpus);
+        new GuestLoader(bytes, hugePages, kvm.watchesMemory(), append == null ? "" : append, vcpus);
     if (kernel != null) {
       if (loadAddress != null) {
         return loader.flat(kernel, address(), flatMode());

@@ -1,6 +1,7 @@
 package dev.vmexit.vcpu.kvm;
 
 import dev.vmexit.memory.HostMemory;
+import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
@@ -55,11 +56,22 @@ final class KvmCpuid {
     return new KvmCpuid(entries);
   }
 
-  int count() {
-    return entries.size();
+  /** Gives these leaves to a vCPU. */
+  void install(final MemorySegment errno, final int vcpu) {
+    final long struct = HostMemory.allocate(bytes(entries.size()));
+    try {
+      write(struct);
+      // Safe: the struct has as many entries as it says, and outlives the call.
+      final int result = Libc.ioctl(errno, vcpu, KvmApi.SET_CPUID2, struct);
+      if (result < 0) {
+        throw Libc.failure("KVM_SET_CPUID2", -result);
+      }
+    } finally {
+      HostMemory.free(struct);
+    }
   }
 
-  void write(final long struct) {
+  private void write(final long struct) {
     HostMemory.putInt(struct, entries.size());
     for (int i = 0; i < entries.size(); i++) {
       final Entry entry = entries.get(i);

@@ -29,28 +29,28 @@ public final class KvmIrqchip implements AutoCloseable {
 
   // struct kvm_irq_routing: count 4, flags 4, entries; entry: gsi 4, type 4, flags 4, pad 4, then
   // for a controller's pin: irqchip 4, pin 4.
-  private static final int ROUTING_HEADER = 8;
-  private static final int ROUTE_SIZE = 48;
-  private static final int ROUTE_TYPE = 4;
-  private static final int ROUTE_CHIP = 16;
-  private static final int ROUTE_PIN = 20;
+  static final int ROUTING_HEADER = 8;
+  static final int ROUTE_SIZE = 48;
+  static final int ROUTE_TYPE = 4;
+  static final int ROUTE_CHIP = 16;
+  static final int ROUTE_PIN = 20;
 
   // struct kvm_pit_config: flags 4, padding.
-  private static final int PIT_CONFIG_SIZE = 64;
+  static final int PIT_CONFIG_SIZE = 64;
 
   // struct kvm_irqchip: chip id 4, pad 4, the chip's state 512; of an 8259 one byte each field.
-  private static final int CHIP_SIZE = 520;
-  private static final int PIC_ELCR = 8 + 14;
+  static final int CHIP_SIZE = 520;
+  static final int PIC_ELCR = 8 + 14;
 
   /** IRQ 9, the SCI, is level-triggered at the 8259 too, as firmware does it. */
   private static final int SLAVE_ELCR = 1 << 1;
 
   // struct kvm_irqfd: fd 4, gsi 4, flags 4, resample fd 4, pad 16.
-  private static final int IRQFD_GSI = 4;
-  private static final int IRQFD_SIZE = 32;
+  static final int IRQFD_GSI = 4;
+  static final int IRQFD_SIZE = 32;
 
   // struct kvm_irq_level: irq 4, level 4.
-  private static final int LEVEL_SIZE = 8;
+  static final int LEVEL_SIZE = 8;
 
   private static final List<KvmCapability> NEEDED =
       List.of(

@@ -83,8 +83,8 @@ public final class KvmVm implements AutoCloseable {
           "guest memory has " + memory.slots().size() + " slots, KVM allows " + allowed);
     }
     final boolean readOnlyOffered = checkExtension(KvmApi.CAP_READONLY_MEM) != 0;
-    int number = 0;
-    for (final Slot slot : memory.slots()) {
+    for (int number = 0; number < memory.slots().size(); number++) {
+      final Slot slot = memory.slots().get(number);
       if (slot.readOnly() && !readOnlyOffered) {
         throw new KvmUnavailableException(
             "the guest has ROM (" + slot + "), but this KVM lacks KVM_CAP_READONLY_MEM");
@@ -93,18 +93,18 @@ public final class KvmVm implements AutoCloseable {
       if (logDirtyPages && !slot.readOnly()) {
         flags |= KvmApi.MEM_LOG_DIRTY_PAGES;
       }
-      setSlot(number++, slot, flags);
+      setSlot(number, slot, memory.hypervisorAddress(number), flags);
     }
   }
 
-  private void setSlot(final int number, final Slot slot, final int flags) {
+  private void setSlot(final int number, final Slot slot, final long host, final int flags) {
     final long struct = HostMemory.allocate(REGION_SIZE);
     try {
       HostMemory.putInt(struct, number);
       HostMemory.putInt(struct + REGION_FLAGS, flags);
       HostMemory.putLong(struct + REGION_GPA, slot.gpa());
       HostMemory.putLong(struct + REGION_BYTES, slot.bytes());
-      HostMemory.putLong(struct + REGION_HOST, slot.host());
+      HostMemory.putLong(struct + REGION_HOST, host);
       // Safe: the struct outlives the call; the slot is mapped for as long as the VM lives.
       call("KVM_SET_USER_MEMORY_REGION", KvmApi.SET_USER_MEMORY_REGION, struct, slot);
     } finally {
