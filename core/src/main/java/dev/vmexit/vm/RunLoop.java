@@ -547,13 +547,14 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   private void halt() {
     begin(ExitKind.HLT);
-    final boolean interruptible = (vcpu.rflags() & Flags.IF) != 0;
-    event.detail = interruptible ? 1 : 0;
+    event.detail = (vcpu.rflags() & Flags.IF) != 0 ? 1 : 0;
+    final boolean interruptible = event.detail != 0 || vcpu.wakesForMasked();
     while (!group.hasEnded()) {
       serve();
       callOthers();
       if (irqchip.nmiPending(number)
           || interruptible && irqchip.interruptPending(number)
+          || vcpu.wakesForStore()
           || number > 0 && irqchip.messagePending(number)) {
         break;
       }
