@@ -250,6 +250,11 @@ final class RunCommand implements Callable<Integer> {
     if (noRecord && recording.isBounded()) {
       throw new UserException("--roll and --keep go with a recording, not with --no-record");
     }
+    if (recording.keepsTime() && timestamps.none()) {
+      throw new UserException(
+          "--keep TIME goes by the records' times, which --timestamps none leaves out;"
+              + " give --keep EXITS or SIZE, or other --timestamps");
+    }
     if (timeout != null && !(timeout > 0 && timeout < 1e9)) {
       throw new UserException("--timeout " + timeout + " is not a number of seconds above 0");
     }
