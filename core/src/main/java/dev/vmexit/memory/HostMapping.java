@@ -189,7 +189,7 @@ final class HostMapping {
     if (!System.getProperty("os.arch").equals("amd64")) {
       return 0;
     }
-    final long page = mmap(CODE_PAGE, CODE_PAGE);
+    final long page = mmap(CODE_PAGE, CODE_PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     HostMemory.copyIn(code, 0, page, code.length);
     try (Arena arena = Arena.ofConfined()) {
       final MemorySegment state = arena.allocate(ERRNO_STATE);
