@@ -162,7 +162,7 @@ public final class VirtualMachine implements AutoCloseable {
     this(backend, count, memory, entry, options, peripherals, sinks, KvmOptions.NONE);
   }
 
-  /** Finishes what KVM cannot; KVM's guests do not tell it of their writes to code. */
+  /** Finishes what KVM cannot. Its caches are emptied before each use: it hears of no writes. */
   private static Vcpu interpreter(final GuestMemory memory, final Mmu mmu) {
     final SoftVcpu interpreter = new SoftVcpu(memory, mmu, CpuModel.max());
     interpreter.ignoreWrites();
