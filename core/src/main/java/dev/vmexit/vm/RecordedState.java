@@ -6,6 +6,7 @@ import dev.vmexit.mmu.PagingContext;
 import dev.vmexit.mmu.PagingMode;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
+import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.Seg;
 
 /** What each record tells of its vCPU's state. */
@@ -51,8 +52,15 @@ final class RecordedState {
     }
   }
 
+  /** All elements of a string read, the first of them as the value. */
+  static void elements(final ExitEvent e, final VcpuExit exit) {
+    e.dataLength = exit.count * exit.size;
+    System.arraycopy(exit.data, 0, e.data, 0, e.dataLength);
+    e.value = littleEndian(exit.data, exit.size);
+  }
+
   /** The number that some first bytes are. */
-  static long littleEndian(final byte[] bytes, final int length) {
+  private static long littleEndian(final byte[] bytes, final int length) {
     long value = 0;
     for (int i = 0; i < length; i++) {
       value |= (bytes[i] & 0xFFL) << 8 * i;

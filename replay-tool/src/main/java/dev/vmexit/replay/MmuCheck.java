@@ -67,7 +67,7 @@ final class MmuCheck {
     }
     final boolean good =
         switch (event.kind) {
-          case PAGE_FAULT -> pageFault(event);
+          case PAGE_FAULT -> event.isHostFault() || pageFault(event);
           case CR -> event.address == 8 || contextWritten(event, event.efer);
           case MSR ->
               !(event.write && event.detail == 0 && (int) event.address == Msr.EFER)

@@ -105,8 +105,11 @@ public final class ExitFormatter {
   }
 
   private static void pageFault(final ExitEvent event, final StringBuilder out) {
-    out.append(outcome(event.detail)).append(" gva ");
-    hex(event.address, out);
+    out.append(outcome(event.detail));
+    if (!event.isHostFault()) {
+      out.append(" gva ");
+      hex(event.address, out);
+    }
     if (event.detail != ExitEvent.PF_REFLECTED) {
       out.append(" gpa ");
       hex(event.value, out);
@@ -150,6 +153,8 @@ public final class ExitFormatter {
       case ExitEvent.PF_TABLE_WRITE -> "table-write";
       case ExitEvent.PF_NO_SLOT -> "no-slot";
       case ExitEvent.PF_READ_ONLY -> "read-only";
+      case ExitEvent.PF_FIRST_TOUCH -> "first-touch";
+      case ExitEvent.PF_FIRST_WRITE -> "first-write";
       default -> "outcome " + detail;
     };
   }
