@@ -31,6 +31,9 @@ public final class GuestMemory implements AutoCloseable {
   /** By address, for the outside. */
   private final List<Slot> slots;
 
+  /** A second view of each slot, in their order; empty where there are none. */
+  private List<SecondView> views;
+
   private final long ramBytes;
 
   // The same slots, largest first: nearly every lookup hits the first one.
@@ -43,8 +46,9 @@ public final class GuestMemory implements AutoCloseable {
 
   private WriteListener[] listeners = {};
 
-  private GuestMemory(final List<Slot> slots) {
+  private GuestMemory(final List<Slot> slots, final List<SecondView> views) {
     this.slots = List.copyOf(slots);
+    this.views = List.copyOf(views);
     this.ramBytes = slots.stream().filter(s -> !s.readOnly()).mapToLong(Slot::bytes).sum();
     final List<Slot> bySize = new ArrayList<>(slots);
     bySize.sort(Comparator.comparingLong(Slot::bytes).reversed());
@@ -121,6 +125,20 @@ public final class GuestMemory implements AutoCloseable {
   /** All slots in ascending order. */
   public List<Slot> slots() {
     return slots;
+  }
+
+  /** Whether the memory was built with {@link Builder#secondView}. */
+  public boolean hasSecondView() {
+    return !views.isEmpty();
+  }
+
+  /**
+   * Where a hypervisor is to find a slot's memory: at the second view of it where there is one.
+   *
+   * @param slot its index in {@link #slots}
+   */
+  public long hypervisorAddress(final int slot) {
+    return views.isEmpty() ? slots.get(slot).host() : views.get(slot).host();
   }
 
   private boolean covered(final long gpa, final long length, final boolean writable) {
@@ -359,8 +377,12 @@ public final class GuestMemory implements AutoCloseable {
    */
   public void forEachTouchedPage(final PageVisitor visitor) {
     try (TouchedPages touched = new TouchedPages()) {
-      for (final Slot slot : slots) {
-        touched.visit(slot, visitor);
+      for (int i = 0; i < slots.size(); i++) {
+        if (views.isEmpty()) {
+          touched.visit(slots.get(i), visitor);
+        } else {
+          touched.visitFile(slots.get(i), views.get(i).file(), visitor);
+        }
       }
     }
   }
@@ -369,8 +391,8 @@ public final class GuestMemory implements AutoCloseable {
   public long residentBytes() {
     try (TouchedPages touched = new TouchedPages()) {
       long pages = 0;
-      for (final Slot slot : slots) {
-        pages += touched.count(slot);
+      for (int i = 0; i < slots.size(); i++) {
+        pages += touched.count(slots.get(i), hypervisorAddress(i));
       }
       return pages << PAGE_SHIFT;
     }
@@ -390,6 +412,11 @@ public final class GuestMemory implements AutoCloseable {
     for (int i = 0; i < addresses.length; i++) {
       HostMapping.unmap(addresses[i], sizes[i]);
     }
+    final List<SecondView> seconds = views;
+    views = List.of();
+    for (int i = 0; i < seconds.size(); i++) {
+      seconds.get(i).close(slots.get(i).bytes());
+    }
   }
 
   @Override
@@ -401,6 +428,7 @@ public final class GuestMemory implements AutoCloseable {
   public static final class Builder {
     private final SlotLayout layout = new SlotLayout();
     private boolean hugePages;
+    private boolean secondView;
 
     private Builder() {}
 
@@ -433,13 +461,23 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
+     * Maps all memory twice, so that a hypervisor's faults on it can be watched ({@link
+     * #hypervisorAddress}) while our own accesses make none. Without huge pages.
+     */
+    public Builder secondView(final boolean wanted) {
+      this.secondView = wanted;
+      return this;
+    }
+
+    /**
      * Maps the memory.
      *
      * @throws IllegalArgumentException where nothing was added or regions overlap
      * @throws ErrnoException where the host refuses
      */
     public GuestMemory build() {
-      return new GuestMemory(layout.map(hugePages));
+      final List<SecondView> views = new ArrayList<>();
+      return new GuestMemory(layout.map(hugePages, secondView ? views : null), views);
     }
   }
 }

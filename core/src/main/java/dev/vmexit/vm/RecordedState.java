@@ -9,6 +9,7 @@ import dev.vmexit.mmu.PagingMode;
 import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
+import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.Seg;
 
 /** What each record tells of its vCPU's state. */
@@ -78,11 +79,11 @@ final class RecordedState {
     return e;
   }
 
-  /** Several elements that a string instruction has read; the value is the first one. */
-  static void elements(final ExitEvent e, final byte[] from, final int length, final int size) {
-    System.arraycopy(from, 0, e.data, 0, length);
-    e.dataLength = length;
-    e.value = littleEndian(from, size);
+  /** All elements of a string read, the first of them as the value. */
+  static void elements(final ExitEvent e, final VcpuExit exit) {
+    e.dataLength = exit.count * exit.size;
+    System.arraycopy(exit.data, 0, e.data, 0, e.dataLength);
+    e.value = littleEndian(exit.data, exit.size);
   }
 
   /** The number that some first bytes are. */

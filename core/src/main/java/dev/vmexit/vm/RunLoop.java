@@ -15,6 +15,7 @@ import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Msr;
+import dev.vmexit.x86.PageFaultError;
 import dev.vmexit.x86.Vector;
 import java.util.List;
 import org.agrona.concurrent.IdleStrategy;
@@ -104,7 +105,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     this.sink = sink;
     this.hostClock = hostClock;
     this.idle = VcpuGroup.newIdle();
-    this.waitsForStartup = number > 0;
+    this.waitsForStartup = number > 0 && !platform.hasKernelIrqchip();
     group.onKick(number, vcpu::kick);
     if (number == 0) {
       input = new MachineInput(commands, platform, group, this::checkpoint);
@@ -377,17 +378,13 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
         }
         finish();
       }
-      case VcpuExit.TSC -> {
+      case VcpuExit.TSC, VcpuExit.RANDOM -> {
         begin(ExitKind.TSC);
         clock.deviceExit();
-        exit.value = clock.nanos() + HostMemory.getLong(state + StateLayout.TSC_OFFSET);
-        event.value = exit.value;
-        finish();
-      }
-      case VcpuExit.RANDOM -> {
-        begin(ExitKind.TSC);
-        clock.deviceExit();
-        exit.value = clock.random();
+        exit.value =
+            reason == VcpuExit.RANDOM
+                ? clock.random()
+                : clock.nanos() + HostMemory.getLong(state + StateLayout.TSC_OFFSET);
         event.value = exit.value;
         finish();
       }
@@ -406,6 +403,13 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
         begin(ExitKind.DEBUG);
         event.detail =
             reason == VcpuExit.FINISHED ? ExitEvent.DEBUG_FINISHED : ExitEvent.DEBUG_EVENT;
+        finish();
+      }
+      case VcpuExit.HOST_FAULT -> {
+        begin(ExitKind.PAGE_FAULT);
+        event.detail = (int) exit.address;
+        event.address = 0;
+        event.errorCode = exit.write ? PageFaultError.WRITE : 0;
         finish();
       }
       case VcpuExit.SYSTEM_EVENT -> {
@@ -439,9 +443,8 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   /** Several elements of INS at once; the device sees them one after another. */
   private void portString() {
-    final int bytes = exit.count * exit.size;
     platform.ports().readString((int) exit.address, exit.size, exit.count, exit.data);
-    RecordedState.elements(event, exit.data, bytes, exit.size);
+    RecordedState.elements(event, exit);
   }
 
   private void mmio() {
@@ -549,13 +552,14 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   private void halt() {
     begin(ExitKind.HLT);
-    final boolean interruptible = (vcpu.rflags() & Flags.IF) != 0;
-    event.detail = interruptible ? 1 : 0;
+    event.detail = (vcpu.rflags() & Flags.IF) != 0 ? 1 : 0;
+    final boolean interruptible = event.detail != 0 || vcpu.wakesForMasked();
     while (!group.hasEnded()) {
       serve();
       callOthers();
       if (irqchip.nmiPending(number)
           || interruptible && irqchip.interruptPending(number)
+          || vcpu.wakesForStore()
           || number > 0 && irqchip.messagePending(number)) {
         break;
       }

@@ -15,6 +15,7 @@ import dev.vmexit.trace.RecorderOptions;
 import dev.vmexit.trace.TraceException;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
+import dev.vmexit.vm.KvmOptions;
 import dev.vmexit.vm.Peripherals;
 import dev.vmexit.vm.RunEnd;
 import dev.vmexit.vm.RunResult;
@@ -167,6 +168,8 @@ final class RunCommand implements Callable<Integer> {
       description = "Kinds to record, such as pio,mmio. Default: all.")
   private String exits;
 
+  @Mixin private KvmRunOptions kvm;
+
   @Mixin private RecordingOptions recording;
 
   @Mixin private TimestampOptions timestamps;
@@ -220,6 +223,7 @@ final class RunCommand implements Callable<Integer> {
           "--vcpus " + vcpus + ": give a number from 1 to " + AcpiTables.MOST_VCPUS);
     }
     placement.check(vcpus);
+    kvm.check(hugePages);
     triggers.check(!noRecord, vcpus);
     if (!"stdio".equals(console) && !"none".equals(console)) {
       throw new UserException("--console " + console + " is not known; give stdio or none");
@@ -307,7 +311,7 @@ final class RunCommand implements Callable<Integer> {
   private GuestLoader.Loaded load() {
     final Optional<Long> bytes = Optional.ofNullable(memory).map(MemorySize::parse);
     final GuestLoader loader =
-        new GuestLoader(bytes, hugePages, append == null ? "" : append, vcpus);
+        new GuestLoader(bytes, hugePages, kvm.watchesMemory(), append == null ? "" : append, vcpus);
     if (kernel != null) {
       if (loadAddress != null) {
         return loader.flat(kernel, address(), flatMode());
@@ -357,8 +361,9 @@ final class RunCommand implements Callable<Integer> {
                   ? ", and that is what this host gets; try --backend kvm"
                   : "; give --backend kvm"));
     }
-    if (!choice.line().isEmpty()) {
-      err.println("vmexit: " + choice.line());
+    final KvmOptions kvmOptions = kvm.options(choice);
+    if (!kvm.line(choice).isEmpty()) {
+      err.println("vmexit: " + kvm.line(choice));
       err.flush();
     }
     final Path folder = noRecord ? null : recordFolder(loaded.name());
@@ -412,7 +417,8 @@ final class RunCommand implements Callable<Integer> {
                 timestamps.clock(),
                 new HostEntropy()),
             peripherals,
-            sinks)) {
+            sinks,
+            kvmOptions)) {
       vm.onThread(placement::pinVcpu);
       if (recorder != null) {
         placement.pinRecorder(vcpus);

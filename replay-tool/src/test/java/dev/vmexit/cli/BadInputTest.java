@@ -90,6 +90,7 @@ final class BadInputTest {
         "stat x --by colour      | --by;'colour';KIND",
         "dump x --from minus     | --from;'minus'",
         "run --backend tcg       | --backend;'tcg';KVM",
+        "run --irqchip chip      | --irqchip;'chip';KERNEL",
         "guest nope              | unknown command: 'nope';vmexit guest --help",
         "guest fetch             | NAME",
       })
@@ -107,6 +108,9 @@ final class BadInputTest {
         "run --vcpus 0                    | --vcpus 0;a number from 1 to",
         "run --backend kvm --clock virtual | --backend kvm;--clock virtual;--backend soft",
         "run --backend kvm --mmu shadow   | --backend kvm;--mmu shadow;--backend soft",
+        "run --backend soft --irqchip kernel | --irqchip kernel;--backend kvm",
+        "run --backend soft --page-faults uffd | --page-faults uffd;--backend kvm",
+        "run --page-faults uffd --huge-pages | --page-faults uffd;--huge-pages;one of them",
         "run --console gtk                | --console gtk;stdio or none",
         "run --memory 0                   | --memory 0;at least 1M",
         "run --memory 12X                 | --memory 12X;512M",

@@ -45,7 +45,7 @@ final class KeptReplayTest {
     final Late<VirtualMachine> machine = new Late<>();
     final StringWriter news = new StringWriter();
     try (GuestLoader.Loaded loaded =
-            new GuestLoader(Optional.of(32L << 20), false, "", 1)
+            new GuestLoader(Optional.of(32L << 20), false, false, "", 1)
                 .flat(guest, FlatGuests.address(64), BootEntry.Mode.LONG64);
         // A small ring: what the recorder asks for comes soon.
         Recorder recorder =
