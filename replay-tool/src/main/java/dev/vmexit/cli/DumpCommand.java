@@ -11,6 +11,7 @@ import dev.vmexit.trace.TraceReader;
 import dev.vmexit.trace.TraceView;
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.util.BitSet;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
@@ -88,12 +89,16 @@ final class DumpCommand implements Callable<Integer> {
     final PrintWriter out = spec.commandLine().getOut();
     final ExitEvent event = new ExitEvent();
     if (follow) {
+      final BitSet passed = new BitSet();
       try (TraceFollower follower = TraceFollower.open(folder)) {
         while (heard && FollowPause.next(follower, event, () -> flush(out))) {
           if (last.isPassed(event)) {
-            break;
-          }
-          if (from.isReached(event)) {
+            // Each vCPU counts its own records: the last one's end is the end.
+            passed.set(event.vcpu);
+            if (passed.cardinality() == follower.manifest().vcpus()) {
+              break;
+            }
+          } else if (from.isReached(event)) {
             show(event, wanted, out);
           }
         }

@@ -3,9 +3,6 @@ package dev.vmexit.trace;
 import dev.vmexit.exit.ExitDecoder;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
-import dev.vmexit.exit.ExitRing;
-import dev.vmexit.exit.ExitRingRemains;
-import dev.vmexit.exit.ExitRingSnapshot;
 import dev.vmexit.memory.HostMemory;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -17,31 +14,33 @@ import java.util.List;
 /**
  * Reads a trace while it is being recorded, up to its last exit, and to its end when the recording
  * ends, however it does. It only looks: at the queue by reading its files, at the ring by copying
- * what is in it. Never waits: the caller does, as it likes. One vCPU. Belongs to the thread that
+ * what is in it. Never waits: the caller does, as it likes. Of several vCPUs each one's records
+ * come in their order, and those of different ones as they are found. Belongs to the thread that
  * opened it.
  */
 public final class TraceFollower implements TraceView, AutoCloseable {
   private final Path folder;
   private final TraceManifest manifest;
-  private final ExitDecoder decoder = new ExitDecoder();
-  private final ExitDecoder ringDecoder = new ExitDecoder();
   private final BatchReader batch = new BatchReader();
   private final Arena arena = Arena.ofConfined();
   private final MemorySegment room =
       arena.allocate(BatchWriter.MAX_LENGTH + ExitDecoder.SLACK, Long.BYTES);
   private final ExitEvent kept = new ExitEvent();
 
+  // One for each vCPU.
+  private final ExitDecoder[] decoders;
+  private final RingFollower[] rings;
+  private final long[] expected;
+
   private final LiveQueue queue;
   private int left;
   private int offset;
   private int length;
 
-  private ExitRing ring;
-  private ExitRingSnapshot snapshot;
-  private ExitRingRemains remains;
+  /** The vCPU whose record was read last. */
+  private int vcpu;
 
   private TraceReader rest;
-  private long expected;
   private boolean keptWaits;
   private boolean ended;
   private long records;
@@ -52,6 +51,13 @@ public final class TraceFollower implements TraceView, AutoCloseable {
     this.folder = folder;
     this.manifest = manifest;
     queue = new LiveQueue(() -> files(folder), manifest.trace());
+    decoders = new ExitDecoder[manifest.vcpus()];
+    rings = new RingFollower[manifest.vcpus()];
+    expected = new long[manifest.vcpus()];
+    for (int i = 0; i < rings.length; i++) {
+      decoders[i] = new ExitDecoder();
+      rings[i] = new RingFollower(TraceFolder.ring(folder, i), manifest.trace());
+    }
   }
 
   /**
@@ -60,11 +66,7 @@ public final class TraceFollower implements TraceView, AutoCloseable {
    * @throws TraceException if it is no trace
    */
   public static TraceFollower open(final Path folder) {
-    final TraceManifest manifest = TraceFolder.load(folder);
-    if (manifest.vcpus() != 1) {
-      throw new TraceException(folder + ": has " + manifest.vcpus() + " vCPUs, 1 can be followed");
-    }
-    return new TraceFollower(folder, manifest);
+    return new TraceFollower(folder, TraceFolder.load(folder));
   }
 
   @Override
@@ -131,36 +133,51 @@ public final class TraceFollower implements TraceView, AutoCloseable {
       return last(event);
     }
     // Asked before looking: what was written by a recorder that is gone is then seen.
-    final boolean recording = remains != null || left > 0 || RecordingLock.isTaken(folder);
-    if (fromRing(event) || fromQueue(event) || (look() && fromRing(event))) {
+    final boolean recording = left > 0 || ringsHave() || RecordingLock.isTaken(folder);
+    if (fromRings(event) || fromQueue(event) || (look() && fromRings(event))) {
       return accept(event);
     }
     if (recording) {
       return false;
     }
     rest = TraceReader.open(folder);
-    rest.seek(new TracePoint(TracePoint.Unit.SEQUENCE, expected));
+    if (expected.length == 1) {
+      rest.seek(new TracePoint(TracePoint.Unit.SEQUENCE, expected[0]));
+    }
     return last(event);
   }
 
   private boolean last(final ExitEvent event) {
-    ended = ended || !rest.next(event);
-    return !ended && accept(event);
+    while (!ended) {
+      if (!rest.next(event)) {
+        ended = true;
+      } else {
+        vcpu = event.vcpu < expected.length ? event.vcpu : 0;
+        if (event.sequence + span(event) > expected[vcpu]) {
+          return accept(event);
+        }
+      }
+    }
+    return false;
+  }
+
+  private static long span(final ExitEvent event) {
+    return event.kind == ExitKind.GAP ? event.value : 1;
   }
 
   /** Puts a gap before a record that is not the next one. */
   private boolean accept(final ExitEvent event) {
-    if (event.sequence > expected && rest == null) {
+    if (event.sequence > expected[vcpu] && rest == null) {
       ExitEvents.copy(event, kept);
       keptWaits = true;
       event.clearPayload();
       event.kind = ExitKind.GAP;
-      event.sequence = expected;
-      event.address = expected;
-      event.value = kept.sequence - expected;
+      event.sequence = expected[vcpu];
+      event.address = expected[vcpu];
+      event.value = kept.sequence - expected[vcpu];
       event.detail = manifest.keep().isEmpty() ? ExitEvent.GAP_UNKNOWN : ExitEvent.GAP_NOT_KEPT;
     }
-    expected = event.sequence + (event.kind == ExitKind.GAP ? event.value : 1);
+    expected[vcpu] = event.sequence + span(event);
     return true;
   }
 
@@ -169,6 +186,7 @@ public final class TraceFollower implements TraceView, AutoCloseable {
   private boolean fromQueue(final ExitEvent event) throws IOException {
     while (left > 0 || nextBatch()) {
       left--;
+      vcpu = batch.ring();
       final int size = HostMemory.getShort(room.address() + offset);
       offset += Short.BYTES;
       if (offset > length || size > length - offset) {
@@ -177,7 +195,7 @@ public final class TraceFollower implements TraceView, AutoCloseable {
       decode(event, size);
       offset += size;
       // Some may have come from the ring already.
-      if (event.sequence >= expected) {
+      if (event.sequence >= expected[vcpu]) {
         return true;
       }
     }
@@ -186,7 +204,7 @@ public final class TraceFollower implements TraceView, AutoCloseable {
 
   private void decode(final ExitEvent event, final int size) throws IOException {
     try {
-      decoder.decode(room.address() + offset, size, event);
+      decoders[vcpu].decode(room.address() + offset, size, event);
     } catch (final IllegalStateException e) {
       throw new IOException(e.getMessage(), e);
     }
@@ -197,11 +215,14 @@ public final class TraceFollower implements TraceView, AutoCloseable {
       if (!queue.next(batch)) {
         return false;
       }
-    } while (batch.nextSequence() <= expected);
+      if (batch.ring() >= expected.length) {
+        throw new IOException("a batch is of ring " + batch.ring());
+      }
+    } while (batch.nextSequence() <= expected[batch.ring()]);
     length = batch.unpack(room);
     left = batch.count();
     offset = 0;
-    decoder.reset();
+    decoders[batch.ring()].reset();
     return true;
   }
 
@@ -211,57 +232,34 @@ public final class TraceFollower implements TraceView, AutoCloseable {
         : List.of();
   }
 
-  // ---- ring ----
+  // ---- rings ----
 
-  /** Whether there is something new in the ring. */
-  private boolean look() throws IOException {
-    if (ring == null) {
-      final Path path = TraceFolder.ring(folder, 0);
-      if (!Files.exists(path)) {
-        return false;
-      }
-      ring = ExitRing.openReadOnly(path);
-      if (ring.trace() != manifest.trace()) {
-        ring.close();
-        ring = null;
-        return false;
-      }
-      snapshot = new ExitRingSnapshot(ring);
-    }
-    final ExitRing copy = snapshot.take();
-    if (copy == null) {
-      return false;
-    }
-    remains = new ExitRingRemains(copy, expected);
-    ringDecoder.reset();
-    return true;
-  }
-
-  private boolean fromRing(final ExitEvent event) {
-    while (remains != null) {
-      if (!remains.next() || !isNext(event)) {
-        remains = null; // the rest when it is written, or by the queue
-        return false;
-      }
-      if (event.sequence == expected) {
+  private boolean ringsHave() {
+    for (final RingFollower ring : rings) {
+      if (ring.has()) {
         return true;
       }
     }
     return false;
   }
 
-  /** Decodes a record; false where it is none, or one before it was not seen. */
-  private boolean isNext(final ExitEvent event) {
-    event.sequence = -1;
-    if (!ringDecoder.isReady() && !remains.isFull()) {
-      return true;
+  /** Whether there is something new in any ring. */
+  private boolean look() throws IOException {
+    boolean found = false;
+    for (int i = 0; i < rings.length; i++) {
+      found |= rings[i].look(expected[i]);
     }
-    try {
-      ringDecoder.decode(remains.address(), remains.length(), event);
-    } catch (final IllegalStateException e) {
-      return false;
+    return found;
+  }
+
+  private boolean fromRings(final ExitEvent event) {
+    for (int i = 0; i < rings.length; i++) {
+      if (rings[i].next(event, expected[i])) {
+        vcpu = i;
+        return true;
+      }
     }
-    return event.sequence <= expected;
+    return false;
   }
 
   @Override
@@ -272,7 +270,7 @@ public final class TraceFollower implements TraceView, AutoCloseable {
     } catch (final IOException e) {
       throw new TraceException(folder + ": cannot be closed: " + e.getMessage(), e);
     } finally {
-      if (ring != null) {
+      for (final RingFollower ring : rings) {
         ring.close();
       }
       if (rest != null) {

@@ -192,4 +192,53 @@ final class FollowTest {
       assertEquals(0, follower.gaps());
     }
   }
+
+  /** Two vCPUs: each one's records in their order, to the last one of both. */
+  @Test
+  void shouldFollowSeveralVcpus() {
+    final int vcpus = 2;
+    final RandomEvents[] toWrite = new RandomEvents[vcpus];
+    final RandomEvents[] toRead = new RandomEvents[vcpus];
+    final long[] nexts = new long[vcpus];
+    for (int i = 0; i < vcpus; i++) {
+      toWrite[i] = new RandomEvents(SEED + i);
+      toRead[i] = new RandomEvents(SEED + i);
+    }
+    final Recorder recorder =
+        Recorder.start(
+            folder,
+            TestTraces.manifest(vcpus),
+            RecorderOptions.blocking(ExitRing.MIN_CAPACITY),
+            () -> new BackoffIdleStrategy(100, 10, 1_000, 100_000),
+            reason -> Runtime.getRuntime().halt(1));
+    try (TraceFollower follower = TraceFollower.open(folder)) {
+      for (int round = 0; round < 40; round++) {
+        for (int vcpu = 0; vcpu < vcpus; vcpu++) {
+          for (int i = 0; i < 100 * (vcpu + 1); i++) {
+            toWrite[vcpu].next(event);
+            event.vcpu = vcpu;
+            recorder.sink(vcpu).write(event);
+          }
+        }
+        readOn(follower, toRead, nexts);
+      }
+      recorder.close();
+      while (!follower.ended()) {
+        readOn(follower, toRead, nexts);
+      }
+      assertEquals(List.of(4_000L, 8_000L), List.of(nexts[0], nexts[1]));
+      assertEquals(12_000, follower.records());
+      assertEquals(0, follower.gaps());
+    }
+  }
+
+  private void readOn(
+      final TraceFollower follower, final RandomEvents[] toRead, final long[] nexts) {
+    while (follower.next(event)) {
+      toRead[event.vcpu].next(expected);
+      expected.vcpu = event.vcpu;
+      expected.sequence = nexts[event.vcpu]++;
+      EventAssert.assertSame(expected, event);
+    }
+  }
 }
