@@ -5,6 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.vmexit.exit.VectorState;
+import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -103,5 +105,34 @@ final class IrqchipTest extends ApicTestSupport {
   void shouldRefuseAnImpossibleNumberOfVcpus() {
     assertThrows(IllegalArgumentException.class, () -> new Irqchip(0, time, time.timers()));
     assertThrows(IllegalArgumentException.class, () -> new Irqchip(256, time, time.timers()));
+  }
+
+  @Test
+  void shouldNameTheVectorsThatMayCome() {
+    initializePic();
+    write(SVR, 0x1FF);
+    write(LVT_LINT0, MASKED);
+    write(ICR_LOW, 1 << 18 | 0xF1);
+    write(ICR_LOW, 1 << 18 | 0xF2);
+    chip.ioApic().writeMmio(0, 4, 0x10);
+    chip.ioApic().writeMmio(0x10, 4, 0x1_0077);
+    final byte[] state = new byte[VectorState.LENGTH + 1];
+    Arrays.fill(state, (byte) -1);
+    chip.saveVectors(0, state);
+    // 0xF1 waits in the IRR alone.
+    for (final int vector : new int[] {0xF1, 0xF2, 0x77, 0xFF}) {
+      assertTrue(VectorState.has(state, vector), Integer.toHexString(vector));
+    }
+    assertFalse(VectorState.has(state, 0xF3));
+    assertEquals(0x10, state[VectorState.IOAPIC_SELECT]);
+    assertEquals(0x30, state[VectorState.PIC + VectorState.PIC_BASE]);
+    assertEquals(0, state[VectorState.PIC + VectorState.PIC_NEXT_ICW]);
+    assertEquals(-1, state[VectorState.LENGTH], "beyond its end");
+    chip.pic().writePort(0xA0, 1, 0x11);
+    chip.saveVectors(0, state);
+    final int slave = VectorState.PIC + VectorState.PIC_LENGTH;
+    assertEquals(2, state[slave + VectorState.PIC_NEXT_ICW]);
+    assertEquals(VectorState.PIC_NEEDS_ICW4, state[slave + VectorState.PIC_FLAGS]);
+    assertEquals(0, state[slave + VectorState.PIC_IMR]);
   }
 }

@@ -15,6 +15,7 @@ import dev.vmexit.exit.ExitRing;
 import dev.vmexit.exit.ExitRingWriter;
 import dev.vmexit.exit.OnFull;
 import dev.vmexit.exit.RandomEvents;
+import dev.vmexit.exit.VectorState;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -457,5 +458,39 @@ final class RecorderTest {
     final TraceException e = assertThrows(TraceException.class, action);
     assertTrue(e.getMessage().contains(part), e.getMessage());
     assertFalse(e.getMessage().contains("\n"), e.getMessage());
+  }
+
+  /** A checkpoint of a guest with PAE has the entries that CR3 was loaded with, and data. */
+  @Test
+  void shouldKeepWhatACheckpointSays() {
+    final Path folder = temporary.resolve("trace");
+    new RandomEvents(9).next(expected);
+    expected.clearPayload();
+    expected.kind = ExitKind.KICK;
+    expected.detail = ExitEvent.KICK_CHECKPOINT;
+    expected.walkCount = 4;
+    for (int i = 0; i < 4; i++) {
+      expected.walkAddress[i] = 0x1000 + i * 8;
+      expected.walkValue[i] = -1L >>> i;
+    }
+    expected.dataLength = VectorState.LENGTH;
+    VectorState.add(expected.data, 0xEC);
+    try (Recorder recorder = start(folder)) {
+      for (int i = 0; i < 3; i++) {
+        recorder.sink(0).write(expected);
+      }
+      expected.dataLength++;
+      assertThrows(
+          IllegalArgumentException.class, () -> recorder.sink(0).write(expected), "too long");
+      expected.dataLength--;
+    }
+    try (TraceReader reader = TraceReader.open(folder)) {
+      for (int i = 0; i < 3; i++) {
+        assertTrue(reader.next(event));
+        expected.sequence = i;
+        EventAssert.assertSame(expected, event);
+      }
+      assertFalse(reader.next(event));
+    }
   }
 }
