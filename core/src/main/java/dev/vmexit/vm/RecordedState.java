@@ -9,7 +9,7 @@ import dev.vmexit.mmu.PagingMode;
 import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
-import dev.vmexit.vcpu.VcpuExit;
+import dev.vmexit.x86.PageFaultError;
 import dev.vmexit.x86.Seg;
 
 /** What each record tells of its vCPU's state. */
@@ -79,11 +79,18 @@ final class RecordedState {
     return e;
   }
 
-  /** All elements of a string read, the first of them as the value. */
-  static void elements(final ExitEvent e, final VcpuExit exit) {
-    e.dataLength = exit.count * exit.size;
-    System.arraycopy(exit.data, 0, e.data, 0, e.dataLength);
-    e.value = littleEndian(exit.data, exit.size);
+  /** A page of guest memory that the host had to be asked for; no gva is known. */
+  static void hostFault(final ExitEvent e, final int outcome) {
+    e.detail = outcome;
+    e.address = 0;
+    e.errorCode = e.write ? PageFaultError.WRITE : 0;
+  }
+
+  /** Several elements that a string instruction has read; the value is the first one. */
+  static void elements(final ExitEvent e, final byte[] from, final int length, final int size) {
+    System.arraycopy(from, 0, e.data, 0, length);
+    e.dataLength = length;
+    e.value = littleEndian(from, size);
   }
 
   /** The number that some first bytes are. */

@@ -15,8 +15,8 @@ import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Msr;
-import dev.vmexit.x86.PageFaultError;
 import dev.vmexit.x86.Vector;
+import java.util.EnumSet;
 import java.util.List;
 import org.agrona.concurrent.IdleStrategy;
 import org.agrona.concurrent.NanoClock;
@@ -26,8 +26,9 @@ import org.agrona.concurrent.NanoClock;
  * it, records it, injects what waits, and enters again. Runs on the vCPU's thread until something
  * ends the run.
  *
- * <p>The host's clock is read twice a round: when the guest was left and when it is entered again.
- * Nothing here allocates while the guest runs.
+ * <p>Where exits are recorded the host's clock is read when the guest was left, and when it is
+ * entered again; else only where a device asks for the time, or a timer is set. Nothing here
+ * allocates while the guest runs.
  */
 public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   private final int number;
@@ -63,6 +64,13 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   private final LastExits lastExits = new LastExits();
   private long started;
   private long entered;
+
+  /** Whether records need to know when the guest was entered. */
+  private final boolean timed;
+
+  /** The deadline that the vCPU was told last. */
+  private long knownDeadline = Long.MIN_VALUE;
+
   private long left;
 
   /** Since the last exit that was not a mere limit. */
@@ -103,6 +111,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     this.irqchip = platform.irqchip();
     this.msrs = new MachineMsrs(number, vcpu, irqchip, clock);
     this.sink = sink;
+    this.timed = EnumSet.allOf(ExitKind.class).stream().anyMatch(sink::wants);
     this.hostClock = hostClock;
     this.idle = VcpuGroup.newIdle();
     this.waitsForStartup = number > 0 && !platform.hasKernelIrqchip();
@@ -136,7 +145,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   private void rounds() {
     while (!group.hasEnded()) {
-      final long now = serve();
+      serve();
       if (group.hasEnded()) {
         break;
       }
@@ -147,21 +156,46 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       inject();
       callOthers();
       final long deadline = number == 0 ? timers.nextDeadline() : Long.MAX_VALUE;
-      vcpu.deadline(deadline, now);
+      tellDeadline(deadline);
       group.watchTimers(deadline, number);
       final long limit = clock.retiredLimit(retired(), deadline);
       give();
       int reason = vcpu.enter(limit);
-      left = hostClock.nanoTime();
-      guestTime += left - entered;
+      if (timed) {
+        left = hostClock.nanoTime();
+        guestTime += left - entered;
+      }
       take();
-      clock.advance(left);
+      passed(left);
       while (reason >= 0) {
         reason = handle(reason);
       }
-      entered = hostClock.nanoTime();
-      clock.advance(entered);
+      if (timed) {
+        entered = hostClock.nanoTime();
+        clock.advance(entered);
+      }
     }
+  }
+
+  /** Brings the machine's clock to a time, or has it look by itself when somebody asks. */
+  private void passed(final long hostNanos) {
+    if (timed) {
+      clock.advance(hostNanos);
+    } else {
+      clock.passed();
+    }
+  }
+
+  private void tellDeadline(final long deadline) {
+    final boolean changed = deadline != knownDeadline;
+    if (changed && !timed) {
+      // The handler that set it took its time.
+      clock.passed();
+    }
+    if (changed || timed || deadline != Long.MAX_VALUE) {
+      vcpu.deadline(deadline, clock.nanos());
+    }
+    knownDeadline = deadline;
   }
 
   private void take() {
@@ -185,16 +219,14 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     group.rests(number, false);
   }
 
-  /** What is due before an entry, and while halted; the machine's time. */
-  private long serve() {
+  /** What is due before an entry, and while halted. */
+  private void serve() {
     if (input != null) {
       input.drain();
     }
-    final long now = clock.nanos();
-    if (number == 0 && now >= timers.nextDeadline()) {
-      timers.run(now);
+    if (number == 0 && timers.nextDeadline() != Long.MAX_VALUE) {
+      timers.run(clock.nanos());
     }
-    return now;
   }
 
   /** Calls those out of the guest whom this one has sent something, or set a timer for. */
@@ -305,10 +337,14 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     exits++;
     final ExitEvent e = event;
     e.clearPayload();
-    header(e, kind);
+    if (sink.wants(kind)) {
+      header(e, kind);
+      e.instructionLength = exit.instructionLength;
+      System.arraycopy(exit.instruction, 0, e.instruction, 0, exit.instructionLength);
+    } else {
+      LastExits.brief(e, kind, exit.rip, retired());
+    }
     guestTime = 0;
-    e.instructionLength = exit.instructionLength;
-    System.arraycopy(exit.instruction, 0, e.instruction, 0, exit.instructionLength);
     e.address = exit.address;
     e.value = exit.value;
     e.size = exit.size;
@@ -407,9 +443,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       }
       case VcpuExit.HOST_FAULT -> {
         begin(ExitKind.PAGE_FAULT);
-        event.detail = (int) exit.address;
-        event.address = 0;
-        event.errorCode = exit.write ? PageFaultError.WRITE : 0;
+        RecordedState.hostFault(event, (int) exit.address);
         finish();
       }
       case VcpuExit.SYSTEM_EVENT -> {
@@ -444,7 +478,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   /** Several elements of INS at once; the device sees them one after another. */
   private void portString() {
     platform.ports().readString((int) exit.address, exit.size, exit.count, exit.data);
-    RecordedState.elements(event, exit);
+    RecordedState.elements(event, exit.data, exit.count * exit.size, exit.size);
   }
 
   private void mmio() {
@@ -571,6 +605,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       }
     }
     group.sleeps(number, false);
+    knownDeadline = Long.MIN_VALUE;
     idle.reset();
     // The time in the handler of a HLT is the time that the guest slept.
     finish();

@@ -93,7 +93,7 @@ public final class KvmVm implements AutoCloseable {
       if (logDirtyPages && !slot.readOnly()) {
         flags |= KvmApi.MEM_LOG_DIRTY_PAGES;
       }
-      setSlot(number, slot, memory.hypervisorAddress(number), flags);
+      setSlot(number, slot, memory.hypervisorAddress(slot.host()), flags);
     }
   }
 
