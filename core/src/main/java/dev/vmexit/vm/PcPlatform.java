@@ -30,6 +30,7 @@ import dev.vmexit.irq.IoApic;
 import dev.vmexit.irq.Irqchip;
 import dev.vmexit.irq.LocalApic;
 import dev.vmexit.irq.Pic8259Pair;
+import dev.vmexit.memory.MemoryMap;
 
 /**
  * The devices of a PC with a serial console, and what else its {@link Peripherals} name, built,
@@ -62,6 +63,11 @@ public final class PcPlatform {
   private final I8042 i8042;
   private final Ps2Keyboard keyboard = new Ps2Keyboard();
   private final PostCodePort postCode = new PostCodePort();
+  private final PlatformEvents events;
+  private final A20Gate a20 = new A20Gate(this::memoryChanged);
+
+  /** Null where there is no PCI bus. */
+  private final PcChipset chipset;
 
   /**
    * What can be chosen.
@@ -114,6 +120,7 @@ public final class PcPlatform {
       final PlatformEvents events,
       final Peripherals peripherals,
       final GuestDma dma) {
+    this.events = events;
     irqchip = new Irqchip(options.vcpus(), clock, timers);
     uart = new Uart16550(Uart16550.COM1, irqchip.line(4), clock, timers, options.console());
     pit = new Pit8254(irqchip.line(0), clock, timers);
@@ -126,7 +133,6 @@ public final class PcPlatform {
             clock,
             timers);
     acpiPm = new AcpiPm(24, irqchip.line(SCI), clock, timers, events::powerOff);
-    final A20Gate a20 = new A20Gate();
     i8042 =
         new I8042(
             irqchip.line(1),
@@ -161,8 +167,12 @@ public final class PcPlatform {
     ports.register(acpiPm, AcpiPm.BASE, AcpiPm.BASE + AcpiPm.PORTS - 1);
     final PciConfig pci = new PciConfig(resetControl);
     ports.register(pci, PciConfig.FIRST_PORT, PciConfig.LAST_PORT);
-    if (peripherals.hasPci()) {
-      PcChipset.plug(pci);
+    chipset =
+        peripherals.hasPci()
+            ? new PcChipset(peripherals.firmware().isEmpty(), areas -> memoryChanged())
+            : null;
+    if (chipset != null) {
+      chipset.plug(pci);
       final Piix4Power power = new Piix4Power(ports, acpiPm);
       pci.plug(1, 3, power);
       if (!peripherals.disks().isEmpty() || peripherals.cdrom().isPresent()) {
@@ -192,6 +202,16 @@ public final class PcPlatform {
 
     // As firmware does it: the SCI is level-triggered at the PIC too.
     ports.write(Pic8259Pair.ELCR + 1, 1, 1 << (SCI - 8));
+  }
+
+  /** What memory there is, as {@link MemoryMap} has it. */
+  long memoryState() {
+    return (chipset == null ? MemoryMap.PLAIN : chipset.areas())
+        | (a20.enabled() ? 0 : MemoryMap.A20_LOW);
+  }
+
+  private void memoryChanged() {
+    events.memoryMapped(memoryState());
   }
 
   private void plugDisplay(final Vga vga) {

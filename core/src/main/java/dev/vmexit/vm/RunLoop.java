@@ -5,6 +5,7 @@ import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.irq.Irqchip;
 import dev.vmexit.memory.HostMemory;
+import dev.vmexit.memory.MemoryMap;
 import dev.vmexit.mmu.Fault;
 import dev.vmexit.mmu.Mmu;
 import dev.vmexit.mmu.PagingContext;
@@ -28,7 +29,7 @@ import org.agrona.concurrent.NanoClock;
  * <p>The host's clock is read twice a round: when the guest was left and when it is entered again.
  * Nothing here allocates while the guest runs.
  */
-public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
+public final class RunLoop implements PlatformEvents {
   private final int number;
   private final VcpuGroup group;
   private final Vcpu vcpu;
@@ -43,6 +44,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   private final dev.vmexit.device.TimerQueue timers;
   private final PcPlatform platform;
   private final RecordedDma dma;
+  private final MemoryControl memory;
   private final Irqchip irqchip;
   private final MachineMsrs msrs;
   private final ExitSink sink;
@@ -55,11 +57,9 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   private final ExitEvent event = new ExitEvent();
 
-  /** Of its own, as a device may write to memory while another record is under way. */
-  private final ExitEvent dmaEvent = new ExitEvent();
-
   private final Fault fault = new Fault();
   private final LastExits lastExits = new LastExits();
+  private final SideRecords beside;
   private long started;
   private long entered;
   private long left;
@@ -85,6 +85,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       final dev.vmexit.device.TimerQueue timers,
       final PcPlatform platform,
       final RecordedDma dma,
+      final MemoryControl memory,
       final ExitSink sink,
       final CommandRing commands,
       final NanoClock hostClock) {
@@ -99,9 +100,11 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     this.timers = timers;
     this.platform = platform;
     this.dma = dma;
+    this.memory = memory;
     this.irqchip = platform.irqchip();
     this.msrs = new MachineMsrs(number, vcpu, irqchip, clock);
     this.sink = sink;
+    this.beside = new SideRecords(number, vcpu, sink, lastExits);
     this.hostClock = hostClock;
     this.idle = VcpuGroup.newIdle();
     this.waitsForStartup = number > 0;
@@ -123,7 +126,12 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     event.vcpu = number;
     started = start;
     entered = start;
+    left = start;
     take();
+    if (number == 0 && memory.state() != MemoryMap.PLAIN) {
+      // A replay must know it from the first record on.
+      beside.memoryMapped(memory.state());
+    }
     try {
       rounds();
     } finally {
@@ -167,7 +175,8 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     group.lock();
     holding = true;
     // What a device writes to memory stands among the records of the vCPU that had it do so.
-    dma.tell(this);
+    beside.at(left - started);
+    dma.tell(beside);
   }
 
   private void give() {
@@ -233,7 +242,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   }
 
   long exits() {
-    return exits;
+    return exits + beside.count();
   }
 
   private void end(final RunEnd reason) {
@@ -323,33 +332,6 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     }
   }
 
-  @Override
-  public void dmaWritten(final long gpa, final byte[] from, final int at, final int length) {
-    if (!sink.wants(ExitKind.DMA)) {
-      exits++;
-      return;
-    }
-    for (int done = 0; done < length; done += ExitEvent.MAX_DATA) {
-      recordDma(gpa + done, from, at + done, Math.min(ExitEvent.MAX_DATA, length - done));
-    }
-  }
-
-  private void recordDma(final long gpa, final byte[] from, final int at, final int length) {
-    exits++;
-    final ExitEvent e = dmaEvent;
-    e.clearPayload();
-    e.vcpu = number;
-    header(e, ExitKind.DMA);
-    RecordedState.beside(e, state);
-    e.address = gpa;
-    e.value = length;
-    e.write = true;
-    e.dataLength = length;
-    System.arraycopy(from, at, e.data, 0, length);
-    lastExits.add(e);
-    sink.write(e);
-  }
-
   // ---- handlers ----
 
   /** Handles one exit; the reason of another one that it led to without an entry, or -1. */
@@ -432,10 +414,14 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     finish();
   }
 
-  /** Several elements of INS at once; the device sees them one after another. */
+  /** Several elements of INS or OUTS at once; the device sees them one after another. */
   private void portString() {
     final int bytes = exit.count * exit.size;
-    platform.ports().readString((int) exit.address, exit.size, exit.count, exit.data);
+    if (exit.write) {
+      platform.ports().writeString((int) exit.address, exit.size, exit.count, exit.data);
+    } else {
+      platform.ports().readString((int) exit.address, exit.size, exit.count, exit.data);
+    }
     System.arraycopy(exit.data, 0, event.data, 0, bytes);
     event.dataLength = bytes;
     event.value = RecordedState.littleEndian(exit.data, exit.size);
@@ -593,5 +579,11 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   public void debugExit(final int status) {
     group.status(status);
     end(RunEnd.DEBUG_EXIT);
+  }
+
+  @Override
+  public void memoryMapped(final long map) {
+    memory.map(map);
+    beside.memoryMapped(map);
   }
 }

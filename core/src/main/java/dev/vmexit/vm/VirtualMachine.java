@@ -6,6 +6,7 @@ import dev.vmexit.device.TimerQueue;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.memory.GuestMemory;
 import dev.vmexit.memory.HostMemory;
+import dev.vmexit.memory.MemoryMap;
 import dev.vmexit.memory.Slot;
 import dev.vmexit.mmu.Mmu;
 import dev.vmexit.mmu.NestedMmu;
@@ -209,6 +210,17 @@ public final class VirtualMachine implements AutoCloseable {
             events,
             peripherals,
             dma);
+    final MemoryControl control =
+        new MemoryControl(
+            memory, vcpus, mmus[0] instanceof final ShadowMmu shadow ? shadow : null, kvm);
+    if (platform.memoryState() != MemoryMap.PLAIN) {
+      control.map(platform.memoryState());
+    }
+    if (peripherals.hasPci()) {
+      platform
+          .memory()
+          .register(new ProtectedMemory(memory, dma), MemoryMap.AREAS, MemoryMap.AREAS_BYTES);
+    }
     loops = new RunLoop[count];
     for (int i = 0; i < count; i++) {
       loops[i] =
@@ -221,6 +233,7 @@ public final class VirtualMachine implements AutoCloseable {
               timers,
               platform,
               dma,
+              control,
               sinks.apply(i),
               commands,
               hostClock);
@@ -429,6 +442,11 @@ public final class VirtualMachine implements AutoCloseable {
     @Override
     public void debugExit(final int status) {
       target.debugExit(status);
+    }
+
+    @Override
+    public void memoryMapped(final long state) {
+      target.memoryMapped(state);
     }
   }
 }

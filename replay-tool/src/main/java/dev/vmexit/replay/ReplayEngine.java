@@ -2,6 +2,7 @@ package dev.vmexit.replay;
 
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
+import dev.vmexit.memory.MemoryMap;
 import dev.vmexit.trace.ExitEvents;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
@@ -21,7 +22,13 @@ import java.util.Set;
  */
 public final class ReplayEngine {
   private static final Set<ExitKind> PAGING_KINDS =
-      EnumSet.of(ExitKind.PAGE_FAULT, ExitKind.CR, ExitKind.MSR, ExitKind.INVLPG, ExitKind.DMA);
+      EnumSet.of(
+          ExitKind.PAGE_FAULT,
+          ExitKind.CR,
+          ExitKind.MSR,
+          ExitKind.INVLPG,
+          ExitKind.DMA,
+          ExitKind.DEBUG);
 
   private static final Set<ExitKind> VECTOR_KINDS =
       EnumSet.of(ExitKind.PIO, ExitKind.MMIO, ExitKind.MSR);
@@ -32,6 +39,9 @@ public final class ReplayEngine {
   private final long[] verified = new long[ExitKind.values().length];
   private final boolean injectsRecorded;
   private final SlotMap slots;
+
+  /** Another vCPU may change what memory there is. */
+  private boolean oneOfSeveral;
 
   private MmuCheck paging;
   private InjectionCheck injections;
@@ -44,6 +54,9 @@ public final class ReplayEngine {
   /** Makes an engine for traces of this manifest. */
   public ReplayEngine(final TraceManifest manifest) {
     slots = new SlotMap(manifest.memory());
+    if (!manifest.kinds().contains(ExitKind.DEBUG)) {
+      slots.forget();
+    }
     instructions = new InstructionCheck(findings, slots);
     injectsRecorded = manifest.kinds().contains(ExitKind.INJECT);
     if (!manifest.mmu().equals("shadow")) {
@@ -85,6 +98,8 @@ public final class ReplayEngine {
     for (int i = 0; i < engines.length; i++) {
       engines[i] = new ReplayEngine(reader.manifest());
       engines[i].skipVectors("another vCPU may have programmed them");
+      engines[i].oneOfSeveral = true;
+      engines[i].slots.forget();
     }
     final ExitEvent event = new ExitEvent();
     boolean agrees = true;
@@ -144,9 +159,24 @@ public final class ReplayEngine {
         && event.detail == ExitEvent.PF_REFLECTED) {
       injections.reflected(paging.reflectedError());
     }
+    if (event.kind == ExitKind.DEBUG && event.detail == ExitEvent.DEBUG_MEMORY) {
+      if (!MemoryMap.isState(event.value)) {
+        return findings.differ("memory", Findings.hex(event.value), "a state of the chipset's");
+      }
+      mapMemory(event.value);
+    }
     verified[event.kind.ordinal()]++;
     records++;
     return true;
+  }
+
+  private void mapMemory(final long state) {
+    if (!oneOfSeveral) {
+      slots.map(state);
+    }
+    if (paging != null) {
+      paging.mmu().flushAll();
+    }
   }
 
   private void gap(final ExitEvent event) {
@@ -156,6 +186,7 @@ public final class ReplayEngine {
       paging = null;
       skipped.add("page faults: from record " + nextSequence + " on, after a gap");
     }
+    slots.forget();
     injections = new InjectionCheck(findings, null);
     if (vectorsChecked) {
       vectorsChecked = false;

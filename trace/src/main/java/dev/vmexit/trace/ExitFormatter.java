@@ -1,6 +1,7 @@
 package dev.vmexit.trace;
 
 import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.memory.MemoryMap;
 import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.x86.PageFaultError;
 import dev.vmexit.x86.Vector;
@@ -92,7 +93,12 @@ public final class ExitFormatter {
               .append(" records missing from ")
               .append(event.address)
               .append(gap(event.detail));
-      case IRQ_WINDOW, DEBUG, KICK -> {}
+      case DEBUG -> {
+        if (event.detail == ExitEvent.DEBUG_MEMORY) {
+          out.append(MemoryMap.text(event.value));
+        }
+      }
+      case IRQ_WINDOW, KICK -> {}
     }
   }
 

@@ -274,6 +274,13 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   }
 
   @Override
+  public void memoryChanged() {
+    // Writes to RAM that is out of sight are told by an address that now means other memory.
+    code.clear();
+    flushAll();
+  }
+
+  @Override
   public void close() {
     if (!closed) {
       closed = true;
