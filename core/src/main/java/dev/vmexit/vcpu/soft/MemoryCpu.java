@@ -218,7 +218,7 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
   }
 
   @Override
-  public final int portInAnswered() {
+  public final int portAnswered() {
     return answered() ? exit.count : 0;
   }
 
@@ -226,6 +226,17 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
   public final void portOut(final int port, final int size, final int value) {
     if (!answered()) {
       describe(port, size, true, size == 4 ? value & 0xFFFF_FFFFL : value & (1 << size * 8) - 1);
+    }
+    request(VcpuExit.PIO);
+  }
+
+  @Override
+  public final void portOutMany(final int port, final int size, final int count, final long host) {
+    if (!answered()) {
+      // Safe: the caller found all of the elements inside one page that it may read.
+      describe(port, size, true, HostMemory.get(host, size));
+      exit.count = count;
+      HostMemory.copyOut(host, exit.data, 0, (long) count * size);
     }
     request(VcpuExit.PIO);
   }
