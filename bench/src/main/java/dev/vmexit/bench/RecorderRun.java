@@ -11,6 +11,7 @@ import dev.vmexit.trace.RecorderOptions;
 import dev.vmexit.trace.TraceFolder;
 import dev.vmexit.trace.TraceKeep;
 import dev.vmexit.trace.TraceManifest;
+import dev.vmexit.vm.TscClock;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
@@ -23,6 +24,7 @@ import java.util.Locale;
 import java.util.stream.Stream;
 import org.HdrHistogram.Histogram;
 import org.agrona.concurrent.BackoffIdleStrategy;
+import org.agrona.concurrent.NanoClock;
 import org.agrona.concurrent.SystemNanoClock;
 
 /**
@@ -35,18 +37,27 @@ import org.agrona.concurrent.SystemNanoClock;
  *
  * <p>Latencies are from when an exit was due, so that an exit that waits for another's delay counts
  * with all of its waiting: nothing is omitted. The cost is that of the exit alone. All times hold
- * one clock read more than the exit itself; {@code clock} is what two of them in a row take.
+ * one clock read more than the exit itself; {@code clock} is what two of them in a row take. They
+ * are measured by {@link System#nanoTime}; the exit's own time, which the record holds, is read as
+ * {@code run} does it, from the TSC where the host has one that can be a clock.
  */
 final class RecorderRun {
   private static final int RING_BYTES = 16 << 20;
   private static final int WARM_UP = 2_000_000;
   private static final int DUE_KEPT = 1 << 22;
+  private static final long CALIBRATION_NANOS = 100_000_000L;
   private static final long MAX_NANOS = 60_000_000_000L;
 
   /** The disk is to be full of figures, not of traces: so much of the end is kept. */
   private static final TraceKeep KEEP = new TraceKeep(TraceKeep.Unit.BYTES, 1L << 30);
 
   private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+
+  /** The clock of the records. */
+  private final NanoClock stamps =
+      TscClock.isAvailable()
+          ? TscClock.begin(SystemNanoClock.INSTANCE).end(CALIBRATION_NANOS)
+          : SystemNanoClock.INSTANCE;
 
   private final ExitEvent event = new ExitEvent();
   private final SyntheticExits synthetic = new SyntheticExits();
@@ -161,7 +172,7 @@ final class RecorderRun {
 
   private void exit(final ExitRingWriter sink, final long n, final long origin) {
     synthetic.fill(event, n);
-    event.hostTime = System.nanoTime() - origin;
+    event.hostTime = stamps.nanoTime() - origin;
     sink.write(event);
   }
 

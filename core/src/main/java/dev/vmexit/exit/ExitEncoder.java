@@ -2,7 +2,10 @@ package dev.vmexit.exit;
 
 import dev.vmexit.exit.sbe.ExitRecordEncoder;
 import dev.vmexit.memory.HostMemory;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.Arrays;
 import org.agrona.concurrent.UnsafeBuffer;
 
@@ -17,6 +20,14 @@ public final class ExitEncoder {
   /** No record is longer, in bytes. */
   public static final int MAX_LENGTH = 1024;
 
+  private static final int REGISTERS = ExitColumns.RIP;
+
+  /** Bit 0 of each four. */
+  private static final long ONES = 0x1111_1111_1111_1111L;
+
+  private static final VarHandle BYTES =
+      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
+
   private static final int CHANGES =
       ExitRecordEncoder.BLOCK_LENGTH + ExitRecordEncoder.changesHeaderLength();
 
@@ -27,7 +38,7 @@ public final class ExitEncoder {
   private final UnsafeBuffer buffer = new UnsafeBuffer(ByteBuffer.allocateDirect(MAX_LENGTH));
   private final long scratch = buffer.addressOffset();
   private final ExitRecordEncoder record = new ExitRecordEncoder();
-  private final long[] words = new long[ExitColumns.MAX_WORDS];
+  private final long[] words = new long[ExitColumns.MAX_WORDS - ExitColumns.COUNT];
   private final long[] last = new long[ExitColumns.KEPT];
   private final long[] lastAddress = new long[ExitColumns.KINDS];
   private final long[] lastValue = new long[ExitColumns.KINDS];
@@ -72,8 +83,100 @@ public final class ExitEncoder {
       forget();
     }
     final int kind = event.kind.ordinal();
-    final int changed = columns(event, kind);
-    final int count = payload(event, Integer.bitCount(changed));
+    final long[] base = last;
+    final long[] registers = event.registers;
+    long to = scratch + CHANGES;
+
+    // The length of each column's word is kept in four bits of the column's own, zero where it did
+    // not change. Stores are what this takes its time for: none where there is no change.
+    long lengths = 0;
+    for (int i = 0; i < REGISTERS; i++) {
+      final long now = registers[i];
+      final long word = now ^ base[i];
+      if (word != 0) {
+        base[i] = now;
+        HostMemory.putLong(to, word);
+        final long bytes = bytes(word);
+        to += bytes;
+        lengths |= bytes << (i << 2);
+      }
+    }
+    long nonZero = nonZero(lengths);
+    int changed = (int) Long.compress(nonZero, ONES);
+    final long low = Long.compress(lengths, nonZero * 0xF);
+
+    long word = event.rip ^ base[ExitColumns.RIP];
+    base[ExitColumns.RIP] = event.rip;
+    long bytes = put(to, word);
+    to += bytes;
+    lengths = bytes << at(ExitColumns.RIP);
+
+    word = event.rflags ^ base[ExitColumns.RFLAGS];
+    base[ExitColumns.RFLAGS] = event.rflags;
+    bytes = put(to, word);
+    to += bytes;
+    lengths |= bytes << at(ExitColumns.RFLAGS);
+
+    // These change so seldom that one test for all of them pays.
+    final long system =
+        (event.csBase ^ base[ExitColumns.CS_BASE])
+            | (event.cr0 ^ base[ExitColumns.CR0])
+            | (event.cr3 ^ base[ExitColumns.CR3])
+            | (event.cr4 ^ base[ExitColumns.CR4])
+            | (event.efer ^ base[ExitColumns.EFER]);
+    if (system != 0) {
+      final long sizes = system(event, to);
+      to += sum(sizes);
+      lengths |= sizes;
+    }
+
+    word = event.retired - base[ExitColumns.RETIRED];
+    base[ExitColumns.RETIRED] = event.retired;
+    bytes = put(to, word);
+    to += bytes;
+    lengths |= bytes << at(ExitColumns.RETIRED);
+
+    word = event.hostTime - base[ExitColumns.HOST_TIME];
+    base[ExitColumns.HOST_TIME] = event.hostTime;
+    bytes = put(to, word);
+    to += bytes;
+    lengths |= bytes << at(ExitColumns.HOST_TIME);
+
+    bytes = put(to, event.guestTime);
+    to += bytes;
+    lengths |= bytes << at(ExitColumns.GUEST_TIME);
+
+    bytes = put(to, event.handlerTime);
+    to += bytes;
+    lengths |= bytes << at(ExitColumns.HANDLER_TIME);
+
+    word = event.address ^ lastAddress[kind];
+    lastAddress[kind] = event.address;
+    bytes = put(to, word);
+    to += bytes;
+    lengths |= bytes << at(ExitColumns.ADDRESS);
+
+    word = event.value ^ lastValue[kind];
+    lastValue[kind] = event.value;
+    bytes = put(to, word);
+    to += bytes;
+    lengths |= bytes << at(ExitColumns.VALUE);
+
+    word = event.errorCode & 0xFFFF_FFFFL;
+    bytes = put(to, word);
+    to += bytes;
+    lengths |= bytes << at(ExitColumns.ERROR_CODE);
+
+    word = event.sequence >>> 32;
+    bytes = put(to, word);
+    to += bytes;
+    lengths |= bytes << at(ExitColumns.SEQUENCE_HIGH);
+
+    nonZero = nonZero(lengths);
+    final int fewer = Integer.bitCount(changed);
+    final int count = fewer + Long.bitCount(nonZero);
+    changed |= (int) Long.compress(nonZero, ONES) << REGISTERS;
+    final long high = Long.compress(lengths, nonZero * 0xF);
 
     record
         .sequence(event.sequence & 0xFFFF_FFFFL)
@@ -85,14 +188,24 @@ public final class ExitEncoder {
         .size((short) event.size)
         .detail((short) event.detail)
         .counts((short) (event.walkCount | event.writeCount << 4));
-    final long end = pack(scratch + CHANGES, count);
+
+    final long end;
+    final long first = fewer < REGISTERS ? low | high << (fewer << 2) : low;
+    final long second = fewer == 0 ? 0 : high >>> (64 - (fewer << 2));
+    if ((event.walkCount | event.writeCount) == 0 && event.kind != ExitKind.CPUID) {
+      HostMemory.putLong(to, first);
+      HostMemory.putLong(to + Long.BYTES, second);
+      end = to + (count + 1 >>> 1);
+    } else {
+      end = payload(event, to, count, first, second);
+    }
     // The length prefix of `changes`, as putChanges would write it: the words are there already.
     HostMemory.putShort(scratch + ExitRecordEncoder.BLOCK_LENGTH, (int) (end - scratch) - CHANGES);
     final int length = event.instructionLength;
     HostMemory.putByte(end, length);
-    for (int i = 0; i < length; i++) {
-      HostMemory.putByte(end + 1 + i, event.instruction[i]);
-    }
+    // Two words that overlap: what they leave behind the instruction is not of the record.
+    HostMemory.putLong(end + 1, (long) BYTES.get(event.instruction, 0));
+    HostMemory.putLong(end + 8, (long) BYTES.get(event.instruction, 7));
     if (event.dataLength > 0) {
       final long at = end + 1 + length;
       HostMemory.putShort(at, event.dataLength);
@@ -100,6 +213,42 @@ public final class ExitEncoder {
       return (int) (at - scratch) + Short.BYTES + event.dataLength;
     }
     return (int) (end - scratch) + 1 + length;
+  }
+
+  /**
+   * Writes a word, of whose eight bytes the next covers those that are zero; returns the others.
+   */
+  private static long put(final long to, final long word) {
+    if (word == 0) {
+      return 0;
+    }
+    HostMemory.putLong(to, word);
+    return bytes(word);
+  }
+
+  /** Bytes of a word without its leading zero bytes. */
+  private static int bytes(final long word) {
+    return (71 - Long.numberOfLeadingZeros(word)) >>> 3;
+  }
+
+  /** Where the length of a column behind the registers is among those. */
+  private static int at(final int column) {
+    return column - REGISTERS << 2;
+  }
+
+  /** Bit 0 of each four bits that are not zero. */
+  private static long nonZero(final long lengths) {
+    final long pairs = lengths | lengths >>> 1;
+    return (pairs | pairs >>> 2) & ONES;
+  }
+
+  /** Of fewer than 16 lengths. */
+  private static int sum(final long lengths) {
+    int sum = 0;
+    for (long rest = lengths; rest != 0; rest >>>= 4) {
+      sum += (int) rest & 0xF;
+    }
+    return sum;
   }
 
   /** These have no walk and no table writes, so that the data fit into the scratch block. */
@@ -119,96 +268,10 @@ public final class ExitEncoder {
     Arrays.fill(lastWalk, 0);
   }
 
-  /** Lays the changed columns into {@link #words} without holes and says which they are. */
-  private int columns(final ExitEvent event, final int kind) {
-    final long[] to = words;
-    final long[] base = last;
-    int changed = 0;
-    int n = 0;
-    for (int i = 0; i < 16; i++) {
-      final long now = event.registers[i];
-      final long word = now ^ base[i];
-      base[i] = now;
-      to[n] = word;
-      final int bit = word != 0 ? 1 : 0;
-      n += bit;
-      changed |= bit << i;
-    }
-    long word = event.rip ^ base[ExitColumns.RIP];
-    base[ExitColumns.RIP] = event.rip;
-    to[n] = word;
-    int bit = word != 0 ? 1 : 0;
-    n += bit;
-    changed |= bit << ExitColumns.RIP;
-
-    word = event.rflags ^ base[ExitColumns.RFLAGS];
-    base[ExitColumns.RFLAGS] = event.rflags;
-    to[n] = word;
-    bit = word != 0 ? 1 : 0;
-    n += bit;
-    changed |= bit << ExitColumns.RFLAGS;
-
-    // These change so seldom that one test for all of them pays.
-    final long system =
-        (event.csBase ^ base[ExitColumns.CS_BASE])
-            | (event.cr0 ^ base[ExitColumns.CR0])
-            | (event.cr3 ^ base[ExitColumns.CR3])
-            | (event.cr4 ^ base[ExitColumns.CR4])
-            | (event.efer ^ base[ExitColumns.EFER]);
-    if (system != 0) {
-      final int bits = system(event, n);
-      n += Integer.bitCount(bits);
-      changed |= bits;
-    }
-
-    word = event.retired - base[ExitColumns.RETIRED];
-    base[ExitColumns.RETIRED] = event.retired;
-    to[n] = word;
-    bit = word != 0 ? 1 : 0;
-    n += bit;
-    changed |= bit << ExitColumns.RETIRED;
-
-    word = event.hostTime - base[ExitColumns.HOST_TIME];
-    base[ExitColumns.HOST_TIME] = event.hostTime;
-    to[n] = word;
-    bit = word != 0 ? 1 : 0;
-    n += bit;
-    changed |= bit << ExitColumns.HOST_TIME;
-
-    n = append(event.guestTime, n);
-    changed |= event.guestTime != 0 ? 1 << ExitColumns.GUEST_TIME : 0;
-    n = append(event.handlerTime, n);
-    changed |= event.handlerTime != 0 ? 1 << ExitColumns.HANDLER_TIME : 0;
-
-    word = event.address ^ lastAddress[kind];
-    lastAddress[kind] = event.address;
-    n = append(word, n);
-    changed |= word != 0 ? 1 << ExitColumns.ADDRESS : 0;
-
-    word = event.value ^ lastValue[kind];
-    lastValue[kind] = event.value;
-    n = append(word, n);
-    changed |= word != 0 ? 1 << ExitColumns.VALUE : 0;
-
-    if (event.errorCode != 0) {
-      append(event.errorCode & 0xFFFF_FFFFL, n++);
-      changed |= 1 << ExitColumns.ERROR_CODE;
-    }
-    if (event.sequence >>> 32 != 0) {
-      append(event.sequence >>> 32, n);
-      changed |= 1 << ExitColumns.SEQUENCE_HIGH;
-    }
-    return changed;
-  }
-
-  private int append(final long word, final int n) {
-    words[n] = word;
-    return word != 0 ? n + 1 : n;
-  }
-
-  private int system(final ExitEvent event, final int first) {
-    int n = first;
-    int changed = 0;
+  /** Writes the words of the system registers; returns their lengths, each at its place. */
+  private long system(final ExitEvent event, final long address) {
+    long to = address;
+    long lengths = 0;
     for (int column = ExitColumns.CS_BASE; column <= ExitColumns.EFER; column++) {
       final long now =
           switch (column) {
@@ -220,16 +283,60 @@ public final class ExitEncoder {
           };
       final long word = now ^ last[column];
       last[column] = now;
-      changed |= word != 0 ? 1 << column : 0;
-      n = append(word, n);
+      final long bytes = put(to, word);
+      to += bytes;
+      lengths |= bytes << at(column);
     }
-    return changed;
+    return lengths;
   }
 
-  /** Appends the words that come without a bit of their own. */
-  private int payload(final ExitEvent event, final int first) {
+  /**
+   * Writes the words that come without a bit of their own, and then the lengths of all.
+   *
+   * @param address behind the columns' words
+   * @param columns how many these are
+   * @param first lengths of the first 16 words so far
+   * @param second and of the next 16
+   * @return the address behind the lengths
+   */
+  private long payload(
+      final ExitEvent event,
+      final long address,
+      final int columns,
+      final long first,
+      final long second) {
+    final int count = payloadWords(event);
+    // A part of the scratch block that no record comes to.
+    final long lengths = scratch + MAX_LENGTH - 64;
+    HostMemory.putLong(lengths, first);
+    HostMemory.putLong(lengths + Long.BYTES, second);
+    long to = address;
+    long length = columns < 16 ? first : second;
+    for (int i = 0; i < count; i++) {
+      final long word = words[i];
+      // Always eight bytes, of which the next word covers those that are zero.
+      HostMemory.putLong(to, word);
+      final long bytes = bytes(word);
+      to += bytes;
+      final int n = columns + i;
+      length |= bytes << (n << 2);
+      if ((n & 15) == 15) {
+        HostMemory.putLong(lengths + (n >>> 4 << 3), length);
+        length = 0;
+      }
+    }
+    final int all = columns + count;
+    HostMemory.putLong(lengths + (all >>> 4 << 3), length);
+    final int lengthBytes = all + 1 >>> 1;
+    for (int i = 0; i < lengthBytes; i += Long.BYTES) {
+      HostMemory.putLong(to + i, HostMemory.getLong(lengths + i));
+    }
+    return to + lengthBytes;
+  }
+
+  private int payloadWords(final ExitEvent event) {
     final long[] to = words;
-    int n = first;
+    int n = 0;
     if (event.kind == ExitKind.CPUID) {
       to[n++] = event.cpuid[0] & 0xFFFF_FFFFL | (long) event.cpuid[1] << 32;
       to[n++] = event.cpuid[2] & 0xFFFF_FFFFL | (long) event.cpuid[3] << 32;
@@ -248,31 +355,5 @@ public final class ExitEncoder {
       to[n++] = event.writeValue[i];
     }
     return n;
-  }
-
-  /** Writes the words and then their lengths; returns the address after them. */
-  private long pack(final long at, final int count) {
-    long to = at;
-    // 16 lengths of 4 bits fill one long; a third of the scratch block holds more than a record.
-    final long lengths = scratch + MAX_LENGTH - 64;
-    long length = 0;
-    for (int i = 0; i < count; i++) {
-      final long word = words[i];
-      // Always eight bytes, of which the next word covers those that are zero.
-      HostMemory.putLong(to, word);
-      final int bytes = (71 - Long.numberOfLeadingZeros(word)) >>> 3;
-      to += bytes;
-      length |= (long) bytes << (i << 2);
-      if ((i & 15) == 15) {
-        HostMemory.putLong(lengths + (i >>> 4 << 3), length);
-        length = 0;
-      }
-    }
-    HostMemory.putLong(lengths + (count >>> 4 << 3), length);
-    final int lengthBytes = (count + 1) >>> 1;
-    for (int i = 0; i < lengthBytes; i += 8) {
-      HostMemory.putLong(to + i, HostMemory.getLong(lengths + i));
-    }
-    return to + lengthBytes;
   }
 }

@@ -44,7 +44,8 @@ final class ForkedTool implements AutoCloseable {
     return command;
   }
 
-  private static Path root() {
+  /** The project's folder. */
+  static Path root() {
     final String given = System.getProperty("vmexit.root");
     Path folder = Path.of(given == null ? "" : given).toAbsolutePath();
     while (folder != null && !Files.exists(folder.resolve(".mvn").resolve("jvm.flags"))) {
