@@ -110,6 +110,9 @@ final class MemtestTest {
   @ParameterizedTest
   @ValueSource(strings = {"memtest86", "memtest86-ia32"})
   void shouldFindABitThatFlips(final String guest) {
+    assumeTrue(
+        guest.equals("memtest86") || "all".equals(System.getenv("VMEXIT_DEBIAN")),
+        "SKIPPED, " + guest + " as the other: 20 s; give VMEXIT_DEBIAN=all");
     final GuestStore.Guest files = require(guest);
     try (GuestMemory memory = GuestMemory.builder().ramWithHole(MEMORY_BYTES).build()) {
       final Console console = new Console(memory);
@@ -121,7 +124,7 @@ final class MemtestTest {
           new VirtualMachine.Options(
               "max",
               VirtualMachine.MmuKind.NESTED,
-              VirtualMachine.ClockKind.VIRTUAL,
+              VirtualMachine.ClockKind.HOST,
               0,
               console::accept,
               b -> {},
@@ -135,7 +138,7 @@ final class MemtestTest {
     }
   }
 
-  /** Flips a bit whenever the guest says something, until it has noticed, or is through. */
+  /** Flips a bit whenever the guest shows its count, until that has risen, or it is through. */
   private static final class Console {
     private final GuestMemory memory;
     private final StringBuilder text = new StringBuilder();
@@ -147,10 +150,13 @@ final class MemtestTest {
 
     void accept(final int value) {
       text.append((char) value);
-      memory.write8(BAD, memory.read8(BAD) ^ 1);
       final int errors = text.lastIndexOf("Errors: ");
-      final int digit = errors + "Errors: ".length();
-      if (errors >= 0 && digit < text.length() && "123456789".indexOf(text.charAt(digit)) >= 0) {
+      if (errors < 0 || errors + "Errors: ".length() != text.length() - 1) {
+        return;
+      }
+      // The character behind it.
+      memory.write8(BAD, memory.read8(BAD) ^ 1);
+      if (value != '0') {
         machine.commands().stop(RunEnd.TEXT_SEEN);
       } else if (text.indexOf("Pass:  1", Math.max(0, text.length() - 100)) >= 0) {
         machine.commands().stop(RunEnd.STOPPED);
