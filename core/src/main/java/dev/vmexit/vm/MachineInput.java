@@ -9,7 +9,7 @@ import org.agrona.concurrent.MessageHandler;
  */
 final class MachineInput {
   private final CommandRing commands;
-  private final PcPlatform platform;
+  private PcPlatform platform;
   private final VcpuGroup group;
 
   /** Bound once: a method reference in the loop would be an object a round. */
@@ -22,6 +22,11 @@ final class MachineInput {
     this.commands = commands;
     this.platform = platform;
     this.group = group;
+  }
+
+  /** The devices are new. */
+  void platform(final PcPlatform next) {
+    platform = next;
   }
 
   /** Takes what has come. */

@@ -204,6 +204,11 @@ public final class PcPlatform {
     ports.write(Pic8259Pair.ELCR + 1, 1, 1 << (SCI - 8));
   }
 
+  /** Takes over what a reset leaves of the platform before it. */
+  void keep(final PcPlatform old) {
+    rtc.keep(old.rtc);
+  }
+
   /** What memory there is, as {@link MemoryMap} has it. */
   long memoryState() {
     return (chipset == null ? MemoryMap.PLAIN : chipset.areas())

@@ -42,11 +42,11 @@ public final class RunLoop implements PlatformEvents {
 
   private final RunClock clock;
   private final dev.vmexit.device.TimerQueue timers;
-  private final PcPlatform platform;
+  private PcPlatform platform;
   private final RecordedDma dma;
   private final MemoryControl memory;
-  private final Irqchip irqchip;
-  private final MachineMsrs msrs;
+  private Irqchip irqchip;
+  private MachineMsrs msrs;
   private final ExitSink sink;
 
   /** What comes from outside, which the first vCPU takes; null for the others. */
@@ -72,6 +72,14 @@ public final class RunLoop implements PlatformEvents {
 
   /** An application processor that has not been started, or was sent an INIT. */
   private boolean waitsForStartup;
+
+  /** What a reset does; null where it ends the run. */
+  private MachineReset onReset;
+
+  private boolean resetWanted;
+
+  /** The reset that is wanted has no record of its own yet. */
+  private boolean deviceResets;
 
   /** Whether the group's lock is ours. */
   private boolean holding;
@@ -166,6 +174,9 @@ public final class RunLoop implements PlatformEvents {
       while (reason >= 0) {
         reason = handle(reason);
       }
+      if (resetWanted) {
+        restart();
+      }
       entered = hostClock.nanoTime();
       clock.advance(entered);
     }
@@ -182,6 +193,27 @@ public final class RunLoop implements PlatformEvents {
   private void give() {
     holding = false;
     group.unlock();
+  }
+
+  /** Has a reset start the machine again; before the run. */
+  void onReset(final MachineReset action) {
+    onReset = action;
+  }
+
+  /** Starts the machine again: all devices are new, and the vCPU is where it began. */
+  private void restart() {
+    resetWanted = false;
+    if (deviceResets) {
+      deviceResets = false;
+      beside.reset();
+    }
+    platform = onReset.restart(clock.nanos());
+    irqchip = platform.irqchip();
+    msrs = new MachineMsrs(number, vcpu, irqchip, clock);
+    irqchip.tscOffset(number, HostMemory.getLong(state + StateLayout.TSC_OFFSET));
+    input.platform(platform);
+    windowRequested = false;
+    beside.memoryMapped(memory.state());
   }
 
   /** Waits a moment, in which others may work. */
@@ -559,7 +591,13 @@ public final class RunLoop implements PlatformEvents {
     begin(ExitKind.SHUTDOWN);
     event.detail = detail;
     finish();
-    end(reason);
+    if (onReset != null && detail == ExitEvent.SHUTDOWN_TRIPLE_FAULT) {
+      // The chipset takes a processor that has shut down for a reason to reset it.
+      onReset.tell("processor's shutdown after a triple fault");
+      resetWanted = true;
+    } else {
+      end(reason);
+    }
   }
 
   // ---- what the devices ask; the access that asked is recorded when it is done ----
@@ -571,8 +609,14 @@ public final class RunLoop implements PlatformEvents {
 
   @Override
   public void reset(final String source) {
-    group.detail(source);
-    end(RunEnd.RESET);
+    if (onReset == null) {
+      group.detail(source);
+      end(RunEnd.RESET);
+    } else if (!resetWanted) {
+      onReset.tell(source);
+      resetWanted = true;
+      deviceResets = true;
+    }
   }
 
   @Override

@@ -62,6 +62,14 @@ final class SideRecords implements RecordedDma.Listener {
     }
   }
 
+  /** The machine was reset by one of its devices, and starts again. */
+  void reset() {
+    if (begin(ExitKind.SHUTDOWN)) {
+      event.detail = ExitEvent.SHUTDOWN_RESET;
+      end();
+    }
+  }
+
   private boolean begin(final ExitKind kind) {
     count++;
     if (!sink.wants(kind)) {

@@ -409,6 +409,9 @@ final class RunCommand implements Callable<Integer> {
             peripherals,
             sinks)) {
       vm.onThread(placement::pinVcpu);
+      if (hardware.restartsOnReset()) {
+        vm.restartOnReset(hardware::tellRestart);
+      }
       if (recorder != null) {
         placement.pinRecorder(vcpus);
         TraceStart.save(folder, loaded.memory(), vm, vcpus);
@@ -524,6 +527,9 @@ final class RunCommand implements Callable<Integer> {
     }
     if (spec.commandLine().getParseResult().hasMatchedOption("--cpu")) {
       return Optional.of("--cpu " + cpu);
+    }
+    if (hardware.restartsOnReset()) {
+      return Optional.of("--on-reset restart");
     }
     return spec.commandLine().getParseResult().hasMatchedOption("--mmu")
         ? Optional.of("--mmu " + mmu.name().toLowerCase(Locale.ROOT))

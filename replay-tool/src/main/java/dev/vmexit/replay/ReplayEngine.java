@@ -165,9 +165,20 @@ public final class ReplayEngine {
       }
       mapMemory(event.value);
     }
+    if (event.kind == ExitKind.SHUTDOWN) {
+      restart();
+    }
     verified[event.kind.ordinal()]++;
     records++;
     return true;
+  }
+
+  /** Whatever follows a shutdown, a machine that was reset began it. */
+  private void restart() {
+    injections = new InjectionCheck(findings, vectorsChecked ? new ProgrammedVectors() : null);
+    if (paging != null) {
+      paging.restart();
+    }
   }
 
   private void mapMemory(final long state) {

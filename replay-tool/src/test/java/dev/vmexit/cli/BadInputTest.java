@@ -107,6 +107,8 @@ final class BadInputTest {
         "run --vcpus 0                    | --vcpus 0;a number from 1 to",
         "run --backend kvm --clock virtual | --backend kvm;--clock virtual;--backend soft",
         "run --backend kvm --mmu shadow   | --backend kvm;--mmu shadow;--backend soft",
+        "run --on-reset again             | --on-reset again;end or restart",
+        "run --on-reset restart           | --on-reset restart;--bios",
         "run --console gtk                | --console gtk;stdio or none",
         "run --memory 0                   | --memory 0;at least 1M",
         "run --memory 12X                 | --memory 12X;512M",

@@ -163,6 +163,36 @@ final class DebianDiskTest {
   }
 
   @Test
+  void shouldStartAgainWhenGrubReboots() throws Exception {
+    final Path trace = temporary.resolve("again");
+    try (ForkedTool tool =
+        ForkedTool.start(
+            temporary,
+            "run",
+            "--bios",
+            "--disk",
+            GuestDisk.DISK,
+            "--on-reset",
+            "restart",
+            "--record",
+            trace.toString(),
+            "--timeout",
+            TIMEOUT)) {
+      tool.await("executed automatically in ");
+      tool.type("c");
+      tool.await("grub> ");
+      tool.type("reboot\n");
+      tool.await("executed automatically in ");
+      tool.type("p");
+      final Tool.Outcome outcome = tool.end();
+      assertEquals(ExitStatus.OK, outcome.status(), outcome.err());
+      assertTrue(outcome.err().contains("; it starts again\n"), outcome.err());
+    }
+    final Tool.Outcome replay = Tool.run("replay", trace.toString());
+    assertEquals(ExitStatus.OK, replay.status(), replay.toString());
+  }
+
+  @Test
   void shouldPowerOffFromTheMenu() throws Exception {
     try (ForkedTool tool =
         ForkedTool.start(

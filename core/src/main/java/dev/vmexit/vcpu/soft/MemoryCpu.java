@@ -166,6 +166,12 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
     fragmentCursor = 0;
   }
 
+  /** Forgets the instruction that waits for an answer, and the answers that it had. */
+  final void abandonInstruction() {
+    awaiting = false;
+    instructionDone();
+  }
+
   final void instructionDone() {
     fragmentCount = 0;
     fragmentCursor = 0;

@@ -108,6 +108,26 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     memory.removeWriteListener(writeListener);
   }
 
+  /** Puts the processor into its reset state, whatever it was about to do; it counts on. */
+  public void reset() {
+    final long retired = HostMemory.getLong(state + StateLayout.RETIRED);
+    ResetState.apply(state, model.signature());
+    HostMemory.putLong(state + StateLayout.RETIRED, retired);
+    abandonInstruction();
+    pendingVector = -1;
+    followUp = -1;
+    noticeBare = false;
+    windowWanted = false;
+    shadow = false;
+    shadowFresh = false;
+    stepArmed = false;
+    nmiBlocked = false;
+    resumeFresh = false;
+    tripleFault = false;
+    forget(~ATTENTION_KICK);
+    stateChanged();
+  }
+
   private void memoryWritten(final long gpa, final long length) {
     final long end = gpa + length;
     for (long at = gpa; at < end; ) {
