@@ -11,6 +11,9 @@ public final class TimerQueue {
   private Timer[] timers = new Timer[0];
   private long next = NEVER;
 
+  /** The deadline of the timer whose action runs, or {@link #NEVER}. */
+  private long firing = NEVER;
+
   /** One device's deadline. */
   public static final class Timer {
     private final TimerQueue queue;
@@ -70,12 +73,22 @@ public final class TimerQueue {
       }
       if (due == null) {
         refresh();
-        return;
+        break;
       }
+      firing = due.deadline;
       due.deadline = NEVER;
       refresh();
       due.action.run();
     }
+    firing = NEVER;
+  }
+
+  /**
+   * A clock that tells when what happens now was due: in a timer's action its deadline, as that may
+   * run late, for the vCPU must leave the guest first; outside of any the time of {@code clock}.
+   */
+  public MachineClock dueTimes(final MachineClock clock) {
+    return () -> Math.min(firing, clock.nanos());
   }
 
   private void refresh() {

@@ -16,6 +16,8 @@ package dev.vmexit.exit;
  * <tr><td>MMIO</td><td>gpa</td><td>bytes moved</td><td>1 to 8</td><td>store</td><td>0</td></tr>
  * <tr><td>PAGE_FAULT</td><td>gva</td><td>gpa</td><td>0</td><td>write access</td><td>outcome
  * (PF_*)</td></tr>
+ * <tr><td>PAGE_FAULT, the host's</td><td>0</td><td>gpa of the page</td><td>0</td><td>write
+ * access</td><td>PF_FIRST_*</td></tr>
  * <tr><td>CR</td><td>number</td><td>new value</td><td>8</td><td>true</td><td>0</td></tr>
  * <tr><td>MSR</td><td>index</td><td>value</td><td>8</td><td>WRMSR</td><td>1: raised
  * #GP</td></tr>
@@ -50,6 +52,15 @@ public final class ExitEvent {
 
   /** A write to a read-only slot: becomes MMIO. */
   public static final int PF_READ_ONLY = 5;
+
+  /**
+   * The host's fault, not the guest's: KVM touched this page of guest memory for the first time.
+   * The gva is not known, and 0; rip and registers are those of the exit that came next.
+   */
+  public static final int PF_FIRST_TOUCH = 6;
+
+  /** As {@link #PF_FIRST_TOUCH}: KVM wrote to a page that it had only read. */
+  public static final int PF_FIRST_WRITE = 7;
 
   // address of TSC.
   public static final int TSC_RDTSC = 0;
@@ -203,6 +214,11 @@ public final class ExitEvent {
 
   /** General registers at the exit, in the order of {@code kvm_regs}: rax to r15. */
   public final long[] registers = new long[16];
+
+  /** Whether this is a page fault of the host's on guest memory, of which no guest table tells. */
+  public boolean isHostFault() {
+    return kind == ExitKind.PAGE_FAULT && (detail == PF_FIRST_TOUCH || detail == PF_FIRST_WRITE);
+  }
 
   /** Clears the payload, not the header; called before a record is filled. */
   public void clearPayload() {

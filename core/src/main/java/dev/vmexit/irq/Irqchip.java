@@ -57,7 +57,7 @@ public final class Irqchip {
       apics[i] = new LocalApic(i, clock, timers, bus);
     }
     ioApic = new IoApic(bus);
-    pic = new Pic8259Pair(clock, this::picChanged);
+    pic = new Pic8259Pair(timers.dueTimes(clock), this::picChanged);
     for (int gsi = 0; gsi < LINES; gsi++) {
       lines[gsi] = wire(gsi);
     }
@@ -143,7 +143,8 @@ public final class Irqchip {
   }
 
   /**
-   * When the interrupt that was last acknowledged with a vector had been raised.
+   * When the interrupt that was last acknowledged with a vector had been raised: a timer's at its
+   * deadline.
    *
    * @return ns of the machine's clock; -1 for a spurious one, 0 when there was none
    */

@@ -67,7 +67,7 @@ public final class LocalApic implements MmioDevice {
   private static final int ICR_BITS = 0xC_CFFF;
 
   private final int id;
-  private final MachineClock clock;
+  private final MachineClock requests;
   private final ApicBus bus;
   private final LapicTimer timer;
   private final VectorSet irr = new VectorSet();
@@ -107,7 +107,7 @@ public final class LocalApic implements MmioDevice {
 
   LocalApic(final int id, final MachineClock clock, final TimerQueue timers, final ApicBus bus) {
     this.id = id;
-    this.clock = clock;
+    this.requests = timers.dueTimes(clock);
     this.bus = bus;
     this.timer = new LapicTimer(clock, timers, this::timerFired);
     this.apicBase = BASE | BASE_ENABLE | (id == 0 ? BASE_BSP : 0);
@@ -351,7 +351,7 @@ public final class LocalApic implements MmioDevice {
     }
     if (!irr.get(vector)) {
       irr.set(vector);
-      raisedAt[vector] = clock.nanos();
+      raisedAt[vector] = requests.nanos();
     }
     if (level) {
       tmr.set(vector);

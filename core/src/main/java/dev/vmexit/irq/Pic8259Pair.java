@@ -28,6 +28,7 @@ public final class Pic8259Pair extends BytePortDevice {
   /**
    * Makes a pair at power-on, not initialized.
    *
+   * @param clock tells when a line that rises now was meant to rise
    * @param output INT of the master; told at every change, and maybe when nothing changed
    */
   public Pic8259Pair(final MachineClock clock, final InterruptLine output) {

@@ -34,6 +34,9 @@ public final class GuestMemory implements AutoCloseable {
   /** A dirty log for each slot as built, null where it is ROM or nothing is logged. */
   private DirtyLog[] dirty;
 
+  /** A second view of each slot, in their order; empty where there are none. */
+  private List<SecondView> views;
+
   private final long ramBytes;
 
   /** What the chipset makes of them. Replaced as a whole: a lookup sees the old one or the new. */
@@ -84,8 +87,9 @@ public final class GuestMemory implements AutoCloseable {
     }
   }
 
-  private GuestMemory(final List<Slot> slots) {
+  private GuestMemory(final List<Slot> slots, final List<SecondView> views) {
     this.slots = List.copyOf(slots);
+    this.views = List.copyOf(views);
     this.ramBytes = slots.stream().filter(s -> !s.readOnly()).mapToLong(Slot::bytes).sum();
     this.dirty = new DirtyLog[slots.size()];
     this.lookup = new Lookup(this.slots, this.slots, dirty);
@@ -199,6 +203,26 @@ public final class GuestMemory implements AutoCloseable {
       }
     }
     return false;
+  }
+
+  /** Whether the memory was built with {@link Builder#secondView}. */
+  public boolean hasSecondView() {
+    return !views.isEmpty();
+  }
+
+  /**
+   * Where a hypervisor is to find a slot's memory: at the second view of it where there is one.
+   *
+   * @param slot one of {@link #slots} or {@link #mapped}
+   */
+  public long hypervisorAddress(final Slot slot) {
+    for (int i = 0; i < views.size(); i++) {
+      final long offset = slot.host() - slots.get(i).host();
+      if (offset >= 0 && offset < slots.get(i).bytes()) {
+        return views.get(i).host() + offset;
+      }
+    }
+    return slot.host();
   }
 
   private boolean covered(final long gpa, final long length, final boolean writable) {
@@ -448,8 +472,12 @@ public final class GuestMemory implements AutoCloseable {
    */
   public void forEachTouchedPage(final PageVisitor visitor) {
     try (TouchedPages touched = new TouchedPages()) {
-      for (final Slot slot : slots) {
-        touched.visit(slot, visitor);
+      for (int i = 0; i < slots.size(); i++) {
+        if (views.isEmpty()) {
+          touched.visit(slots.get(i), visitor);
+        } else {
+          touched.visitFile(slots.get(i), views.get(i).file(), visitor);
+        }
       }
     }
   }
@@ -458,8 +486,8 @@ public final class GuestMemory implements AutoCloseable {
   public long residentBytes() {
     try (TouchedPages touched = new TouchedPages()) {
       long pages = 0;
-      for (final Slot slot : slots) {
-        pages += touched.count(slot);
+      for (int i = 0; i < slots.size(); i++) {
+        pages += touched.count(slots.get(i), hypervisorAddress(slots.get(i)));
       }
       return pages << PAGE_SHIFT;
     }
@@ -476,6 +504,11 @@ public final class GuestMemory implements AutoCloseable {
     for (final Slot slot : mappings) {
       HostMapping.unmap(slot.host(), slot.bytes());
     }
+    final List<SecondView> seconds = views;
+    views = List.of();
+    for (int i = 0; i < seconds.size(); i++) {
+      seconds.get(i).close(mappings.get(i).bytes());
+    }
   }
 
   @Override
@@ -487,6 +520,7 @@ public final class GuestMemory implements AutoCloseable {
   public static final class Builder {
     private final SlotLayout layout = new SlotLayout();
     private boolean hugePages;
+    private boolean secondView;
 
     private Builder() {}
 
@@ -519,13 +553,23 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
+     * Maps all memory twice, so that a hypervisor's faults on it can be watched ({@link
+     * #hypervisorAddress}) while our own accesses make none. Without huge pages.
+     */
+    public Builder secondView(final boolean wanted) {
+      this.secondView = wanted;
+      return this;
+    }
+
+    /**
      * Maps the memory.
      *
      * @throws IllegalArgumentException where nothing was added or regions overlap
      * @throws ErrnoException where the host refuses
      */
     public GuestMemory build() {
-      return new GuestMemory(layout.map(hugePages));
+      final List<SecondView> views = new ArrayList<>();
+      return new GuestMemory(layout.map(hugePages, secondView ? views : null), views);
     }
   }
 }

@@ -13,21 +13,26 @@ import java.nio.charset.StandardCharsets;
 import java.util.Locale;
 
 /**
- * Anonymous mappings of this process: mmap(2), munmap(2), madvise(2) through FFM. Constants are
- * those of Linux on x86-64 and AArch64 alike.
+ * Mappings of this process: mmap(2), munmap(2), madvise(2), memfd_create(2) through FFM. Constants
+ * are those of Linux on x86-64 and AArch64 alike.
  */
 @SuppressWarnings("restricted") // the flags file enables native access
 final class HostMapping {
   private static final int PROT_READ = 1;
   private static final int PROT_WRITE = 2;
+  private static final int PROT_EXEC = 4;
+  private static final int MAP_SHARED = 0x01;
   private static final int MAP_PRIVATE = 0x02;
   private static final int MAP_ANONYMOUS = 0x20;
   private static final int MAP_NORESERVE = 0x4000;
   private static final int MADV_HUGEPAGE = 14;
+  private static final int MFD_CLOEXEC = 1;
   private static final long MAP_FAILED = -1;
 
   /** Alignment of a mapping to its guest address, so that huge pages can back it. */
   private static final long HUGE = 2L << 20;
+
+  private static final long CODE_PAGE = 4096;
 
   private static final Linker LINKER = Linker.nativeLinker();
   private static final StructLayout ERRNO_STATE = Linker.Option.captureStateLayout();
@@ -44,6 +49,16 @@ final class HostMapping {
               ValueLayout.JAVA_INT,
               ValueLayout.JAVA_INT,
               ValueLayout.JAVA_LONG));
+  private static final MethodHandle MEMFD_CREATE =
+      errnoCall(
+          "memfd_create",
+          FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.JAVA_INT));
+  private static final MethodHandle FTRUNCATE =
+      errnoCall(
+          "ftruncate",
+          FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.JAVA_INT, ValueLayout.JAVA_LONG));
+  private static final MethodHandle CLOSE =
+      errnoCall("close", FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.JAVA_INT));
   private static final MethodHandle MUNMAP =
       errnoCall(
           "munmap",
@@ -52,6 +67,14 @@ final class HostMapping {
   private static final MethodHandle MADVISE =
       errnoCall(
           "madvise",
+          FunctionDescriptor.of(
+              ValueLayout.JAVA_INT,
+              ValueLayout.JAVA_LONG,
+              ValueLayout.JAVA_LONG,
+              ValueLayout.JAVA_INT));
+  private static final MethodHandle MPROTECT =
+      errnoCall(
+          "mprotect",
           FunctionDescriptor.of(
               ValueLayout.JAVA_INT,
               ValueLayout.JAVA_LONG,
@@ -79,7 +102,7 @@ final class HostMapping {
   static long map(final long bytes, final long congruentTo, final boolean hugePages) {
     // Over-reserve, then give head and tail back: mmap alone promises page alignment only.
     final long reserved = bytes + HUGE;
-    final long base = mmap(reserved, bytes);
+    final long base = mmap(reserved, bytes, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
     final long address = base + ((congruentTo - base) & (HUGE - 1));
     if (address != base) {
       unmap(base, address - base);
@@ -99,20 +122,47 @@ final class HostMapping {
     return address;
   }
 
-  private static long mmap(final long reserved, final long asked) {
+  /** Makes a file of zeros that is in memory alone; its pages cost nothing until touched. */
+  static int createFile(final long bytes) {
     try (Arena arena = Arena.ofConfined()) {
       final MemorySegment state = arena.allocate(ERRNO_STATE);
-      // Safe: a new anonymous mapping touches no existing one, as no address is asked for.
+      // Safe: the name is a NUL-terminated copy that outlives the call.
+      final int fd =
+          (int) MEMFD_CREATE.invokeExact(state, arena.allocateFrom("guest"), MFD_CLOEXEC);
+      if (fd < 0) {
+        throw failure("memfd_create", state);
+      }
+      if ((int) FTRUNCATE.invokeExact(state, fd, bytes) != 0) {
+        final ErrnoException failure = failure("ftruncate(" + bytes + ")", state);
+        closeFile(fd);
+        throw failure;
+      }
+      return fd;
+    } catch (final Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** Closes a descriptor, which the caller owns and uses no more; mappings of it stay. */
+  static void closeFile(final int fd) {
+    try (Arena arena = Arena.ofConfined()) {
+      final int ignored = (int) CLOSE.invokeExact(arena.allocate(ERRNO_STATE), fd);
+    } catch (final Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** Maps all of a file, shared, readable and writable. */
+  static long mapFile(final int fd, final long bytes) {
+    return mmap(bytes, bytes, MAP_SHARED | MAP_NORESERVE, fd);
+  }
+
+  private static long mmap(final long reserved, final long asked, final int flags, final int fd) {
+    try (Arena arena = Arena.ofConfined()) {
+      final MemorySegment state = arena.allocate(ERRNO_STATE);
+      // Safe: a new mapping touches no existing one, as no address is asked for.
       final long address =
-          (long)
-              MMAP.invokeExact(
-                  state,
-                  0L,
-                  reserved,
-                  PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                  -1,
-                  0L);
+          (long) MMAP.invokeExact(state, 0L, reserved, PROT_READ | PROT_WRITE, flags, fd, 0L);
       if (address == MAP_FAILED) {
         throw failure(
             String.format(
@@ -127,6 +177,31 @@ final class HostMapping {
     } catch (final Throwable t) {
       throw rethrow(t);
     }
+  }
+
+  /**
+   * Maps x86-64 machine code for ever, never writable and executable at once.
+   *
+   * @param code position-independent, of one page at most
+   * @return its address, or 0 where this host runs no such code
+   */
+  static long executable(final byte[] code) {
+    if (!System.getProperty("os.arch").equals("amd64")) {
+      return 0;
+    }
+    final long page = mmap(CODE_PAGE, CODE_PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    HostMemory.copyIn(code, 0, page, code.length);
+    try (Arena arena = Arena.ofConfined()) {
+      final MemorySegment state = arena.allocate(ERRNO_STATE);
+      // Safe: the page is this call's own until it returns it.
+      if ((int) MPROTECT.invokeExact(state, page, CODE_PAGE, PROT_READ | PROT_EXEC) == 0) {
+        return page;
+      }
+    } catch (final Throwable t) {
+      throw rethrow(t);
+    }
+    unmap(page, CODE_PAGE);
+    return 0;
   }
 
   /** Gives a mapping, or a part of one, back. The caller owns the range and uses it no more. */

@@ -97,8 +97,12 @@ final class SlotLayout {
     }
   }
 
-  /** Maps everything, or nothing where the host refuses a part. */
-  List<Slot> map(final boolean hugePages) {
+  /**
+   * Maps everything, or nothing where the host refuses a part.
+   *
+   * @param views takes a second view of each slot, in the slots' order; null: there are none
+   */
+  List<Slot> map(final boolean hugePages, final List<SecondView> views) {
     final List<Region> all = new ArrayList<>(regions);
     for (final Region ram : carved) {
       carve(ram, all);
@@ -116,10 +120,15 @@ final class SlotLayout {
     final List<Slot> slots = new ArrayList<>();
     try {
       for (final Region region : all) {
-        slots.add(mapRegion(region, hugePages));
+        slots.add(mapRegion(region, hugePages, views));
       }
     } catch (final RuntimeException e) {
-      slots.forEach(s -> HostMapping.unmap(s.host(), s.bytes()));
+      for (int i = 0; i < slots.size(); i++) {
+        HostMapping.unmap(slots.get(i).host(), slots.get(i).bytes());
+        if (views != null) {
+          views.get(i).close(slots.get(i).bytes());
+        }
+      }
       throw e;
     }
     return slots;
@@ -151,9 +160,22 @@ final class SlotLayout {
     all.addAll(pieces);
   }
 
-  private static Slot mapRegion(final Region region, final boolean hugePages) {
+  private static Slot mapRegion(
+      final Region region, final boolean hugePages, final List<SecondView> views) {
     final boolean rom = region.content != null;
-    final long address = HostMapping.map(region.bytes, region.gpa, hugePages && !rom);
+    final long address;
+    if (views == null) {
+      address = HostMapping.map(region.bytes, region.gpa, hugePages && !rom);
+    } else {
+      final SecondView view = SecondView.create(region.bytes);
+      try {
+        address = HostMapping.mapFile(view.file(), region.bytes);
+      } catch (final RuntimeException e) {
+        view.close(region.bytes);
+        throw e;
+      }
+      views.add(view);
+    }
     if (rom) {
       // Safe: the mapping is new, and as long as the content rounded up.
       HostMemory.copyIn(region.content, 0, address, region.content.length);

@@ -6,6 +6,8 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.LongBuffer;
 import java.nio.channels.FileChannel;
+import java.util.Arrays;
+import java.util.BitSet;
 
 /**
  * Finds the pages of a slot that the host has ever given memory to, from /proc/self/pagemap (bit 63
@@ -16,6 +18,7 @@ import java.nio.channels.FileChannel;
 final class TouchedPages implements AutoCloseable {
   private static final int CHUNK_PAGES = 1 << 15;
   private static final long PRESENT_OR_SWAPPED = 3L << 62;
+  private static final byte[] ZEROS = new byte[GuestMemory.PAGE_SIZE];
 
   private final FileInputStream file;
   private final LongBuffer entries;
@@ -50,8 +53,27 @@ final class TouchedPages implements AutoCloseable {
     }
   }
 
-  /** Pages of a slot that have memory; all of them where the host does not tell. */
-  long count(final Slot slot) {
+  /** Visits the pages of a slot whose memory is a file: reading that gives holes no pages. */
+  void visitFile(final Slot slot, final int file, final PageVisitor visitor) {
+    final byte[] page = new byte[GuestMemory.PAGE_SIZE];
+    try (FileInputStream in = new FileInputStream("/proc/self/fd/" + file)) {
+      for (long offset = 0; offset < slot.bytes(); offset += GuestMemory.PAGE_SIZE) {
+        if (in.readNBytes(page, 0, page.length) == page.length
+            && Arrays.mismatch(page, ZEROS) >= 0) {
+          visitor.page(slot.gpa() + offset, slot.host() + offset);
+        }
+      }
+    } catch (final IOException e) {
+      throw new java.io.UncheckedIOException(e);
+    }
+  }
+
+  /**
+   * Pages of a slot that have memory; all of them where the host does not tell.
+   *
+   * @param second another address that its pages may be mapped at, or the same
+   */
+  long count(final Slot slot, final long second) {
     final long pages = slot.bytes() >>> GuestMemory.PAGE_SHIFT;
     long count = 0;
     for (long first = 0; first < pages; first += CHUNK_PAGES) {
@@ -60,11 +82,22 @@ final class TouchedPages implements AutoCloseable {
         count += n;
         continue;
       }
-      for (int i = 0; i < n; i++) {
-        count += entries.get(i) >>> 63;
+      final BitSet present = new BitSet(n);
+      collect(present, n);
+      if (second != slot.host() && load(second, first, n)) {
+        collect(present, n);
       }
+      count += present.cardinality();
     }
     return count;
+  }
+
+  private void collect(final BitSet present, final int pages) {
+    for (int i = 0; i < pages; i++) {
+      if (entries.get(i) < 0) {
+        present.set(i);
+      }
+    }
   }
 
   private boolean load(final long host, final long firstPage, final int pages) {

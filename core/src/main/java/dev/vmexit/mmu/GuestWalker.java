@@ -184,8 +184,14 @@ public final class GuestWalker {
     walk.global = (leaf & Pte.GLOBAL) != 0 && context.pge();
     walk.dirty = (leaf & Pte.DIRTY) != 0;
     walk.rights = context.rights(access, walk.writable, walk.user, noExecute);
+    int error = PageFaultError.PRESENT;
+    if (walk.pkru != 0 && walk.user) {
+      final int left = context.keyRights(PagingContext.MAY_ALL, access, leaf, walk.pkru);
+      walk.rights &= left;
+      error |= (left & PagingContext.needed(access)) == 0 ? PageFaultError.PROTECTION_KEY : 0;
+    }
     if ((walk.rights & PagingContext.needed(access)) == 0) {
-      fault(walk, context.errorCode(access) | PageFaultError.PRESENT);
+      fault(walk, context.errorCode(access) | error);
     } else {
       walk.ok = true;
       walk.errorCode = 0;

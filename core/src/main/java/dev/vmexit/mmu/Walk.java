@@ -5,6 +5,9 @@ public final class Walk {
   /** Entries that one walk can read. */
   public static final int MAX_ENTRIES = 4;
 
+  /** Given by the caller: PKRU where protection keys are in force, else 0. */
+  public int pkru;
+
   /** The access is allowed; else {@link #errorCode} is that of the #PF. */
   public boolean ok;
 

@@ -50,6 +50,13 @@ public final class VcpuExit {
   /** RDRAND or RDSEED: {@link #address} says which, as {@code ExitEvent.TSC_*} does. */
   public static final int RANDOM = 18;
 
+  /**
+   * The hypervisor met a page of guest memory that the host had to be asked for: {@link #address}
+   * is {@code ExitEvent.PF_FIRST_TOUCH} or {@code PF_FIRST_WRITE}, {@link #value} the page's gpa.
+   * It has been seen to.
+   */
+  public static final int HOST_FAULT = 19;
+
   public int reason;
 
   /** rip of the instruction that exits. */

@@ -3,7 +3,6 @@ package dev.vmexit.vm;
 import dev.vmexit.memory.GuestMemory;
 import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.vcpu.Vcpu;
-import dev.vmexit.vcpu.kvm.KvmVm;
 
 /**
  * Brings a change of what memory there is to all that keep host addresses: KVM's slots, shadow
@@ -17,10 +16,13 @@ final class MemoryControl {
   private final ShadowMmu shadow;
 
   /** Null where the vCPU is software. */
-  private final KvmVm kvm;
+  private final KvmProcessors kvm;
 
   MemoryControl(
-      final GuestMemory memory, final Vcpu[] vcpus, final ShadowMmu shadow, final KvmVm kvm) {
+      final GuestMemory memory,
+      final Vcpu[] vcpus,
+      final ShadowMmu shadow,
+      final KvmProcessors kvm) {
     this.memory = memory;
     this.vcpus = vcpus;
     this.shadow = shadow;

@@ -10,6 +10,7 @@ import dev.vmexit.device.FastA20Port;
 import dev.vmexit.device.FwCfg;
 import dev.vmexit.device.GuestDma;
 import dev.vmexit.device.I8042;
+import dev.vmexit.device.InterruptLine;
 import dev.vmexit.device.MachineClock;
 import dev.vmexit.device.MmioBus;
 import dev.vmexit.device.PcChipset;
@@ -31,6 +32,7 @@ import dev.vmexit.irq.Irqchip;
 import dev.vmexit.irq.LocalApic;
 import dev.vmexit.irq.Pic8259Pair;
 import dev.vmexit.memory.MemoryMap;
+import java.util.function.IntFunction;
 
 /**
  * The devices of a PC with a serial console, and what else its {@link Peripherals} name, built,
@@ -57,7 +59,7 @@ public final class PcPlatform {
   private final MmioBus memory = new MmioBus();
   private final Irqchip irqchip;
   private final Uart16550 uart;
-  private final Pit8254 pit;
+  private final boolean kernelIrqchip;
   private final CmosRtc rtc;
   private final AcpiPm acpiPm;
   private final I8042 i8042;
@@ -120,34 +122,52 @@ public final class PcPlatform {
       final PlatformEvents events,
       final Peripherals peripherals,
       final GuestDma dma) {
+    this(clock, timers, options, events, peripherals, dma, null);
+  }
+
+  /**
+   * Builds a machine's devices at power-on.
+   *
+   * @param clock the machine's clock, for all of them
+   * @param timers the queue that the run loop drives
+   * @param events told what the guest asks of the machine
+   * @param dma guest memory for bus masters; may be null where there are none
+   * @param kernelLines the wires where interrupt controllers and PIT are the kernel's, by number;
+   *     null where they are ours
+   */
+  PcPlatform(
+      final MachineClock clock,
+      final TimerQueue timers,
+      final Options options,
+      final PlatformEvents events,
+      final Peripherals peripherals,
+      final GuestDma dma,
+      final IntFunction<InterruptLine> kernelLines) {
     this.events = events;
     irqchip = new Irqchip(options.vcpus(), clock, timers);
-    uart = new Uart16550(Uart16550.COM1, irqchip.line(4), clock, timers, options.console());
-    pit = new Pit8254(irqchip.line(0), clock, timers);
+    kernelIrqchip = kernelLines != null;
+    final IntFunction<InterruptLine> lines = kernelIrqchip ? kernelLines : irqchip::line;
+    uart = new Uart16550(Uart16550.COM1, lines.apply(4), clock, timers, options.console());
     rtc =
         new CmosRtc(
             options.epochSeconds(),
             options.lowRam(),
             options.highRam(),
-            irqchip.line(8),
+            lines.apply(8),
             clock,
             timers);
-    acpiPm = new AcpiPm(24, irqchip.line(SCI), clock, timers, events::powerOff);
+    acpiPm = new AcpiPm(24, lines.apply(SCI), clock, timers, events::powerOff);
     i8042 =
         new I8042(
-            irqchip.line(1),
-            irqchip.line(12),
+            lines.apply(1),
+            lines.apply(12),
             a20,
             () -> events.reset("keyboard controller (port 0x64)"));
     final ResetControl resetControl =
         new ResetControl(() -> events.reset("reset control register (port 0xcf9)"));
 
     ports.register(new ScratchPorts(0x00, 0x0F), 0x00, 0x0F);
-    ports.register(irqchip.pic(), Pic8259Pair.MASTER, Pic8259Pair.MASTER + 1);
-    ports.register(pit, Pit8254.BASE, Pit8254.BASE + Pit8254.PORTS - 1);
     ports.register(i8042, I8042.DATA_PORT, I8042.DATA_PORT);
-    ports.register(
-        new SystemControlPort(pit, clock), SystemControlPort.PORT, SystemControlPort.PORT);
     ports.register(i8042, I8042.COMMAND_PORT, I8042.COMMAND_PORT);
     ports.register(rtc, CmosRtc.INDEX_PORT, CmosRtc.DATA_PORT);
     ports.register(postCode, PostCodePort.PORT, PostCodePort.PORT);
@@ -156,14 +176,12 @@ public final class PcPlatform {
         new FastA20Port(a20, () -> events.reset("system control port (port 0x92)")),
         FastA20Port.PORT,
         FastA20Port.PORT);
-    ports.register(irqchip.pic(), Pic8259Pair.SLAVE, Pic8259Pair.SLAVE + 1);
     ports.register(new ScratchPorts(0xC0, 0xDF), 0xC0, 0xDF);
     ports.register(new DebugPort(options.debugConsole()), DebugPort.PORT, DebugPort.PORT);
     if (options.debugExit()) {
       ports.register(new DebugExit(events::debugExit), DebugExit.PORT, DebugExit.PORT);
     }
     ports.register(uart, Uart16550.COM1, Uart16550.COM1 + Uart16550.PORTS - 1);
-    ports.register(irqchip.pic(), Pic8259Pair.ELCR, Pic8259Pair.ELCR + 1);
     ports.register(acpiPm, AcpiPm.BASE, AcpiPm.BASE + AcpiPm.PORTS - 1);
     final PciConfig pci = new PciConfig(resetControl);
     ports.register(pci, PciConfig.FIRST_PORT, PciConfig.LAST_PORT);
@@ -184,8 +202,8 @@ public final class PcPlatform {
                 dma,
                 clock,
                 timers,
-                irqchip.line(14),
-                irqchip.line(15),
+                lines.apply(14),
+                lines.apply(15),
                 peripherals.disks(),
                 peripherals.cdrom().orElse(null)));
       }
@@ -197,9 +215,20 @@ public final class PcPlatform {
     }
     peripherals.firmware().ifPresent(firmware -> plugFirmware(firmware, options.vcpus()));
 
+    if (!kernelIrqchip) {
+      plugIrqchip(new Pit8254(irqchip.line(0), clock, timers), clock);
+    }
+  }
+
+  private void plugIrqchip(final Pit8254 pit, final MachineClock clock) {
+    ports.register(irqchip.pic(), Pic8259Pair.MASTER, Pic8259Pair.MASTER + 1);
+    ports.register(irqchip.pic(), Pic8259Pair.SLAVE, Pic8259Pair.SLAVE + 1);
+    ports.register(irqchip.pic(), Pic8259Pair.ELCR, Pic8259Pair.ELCR + 1);
+    ports.register(pit, Pit8254.BASE, Pit8254.BASE + Pit8254.PORTS - 1);
+    ports.register(
+        new SystemControlPort(pit, clock), SystemControlPort.PORT, SystemControlPort.PORT);
     memory.register(irqchip.ioApic(), IoApic.BASE, IoApic.LENGTH);
     memory.register(irqchip.localApicPage(), LocalApic.BASE, LocalApic.LENGTH);
-
     // As firmware does it: the SCI is level-triggered at the PIC too.
     ports.write(Pic8259Pair.ELCR + 1, 1, 1 << (SCI - 8));
   }
@@ -245,6 +274,11 @@ public final class PcPlatform {
     return irqchip;
   }
 
+  /** Whether the devices' lines go to the kernel's controllers, and {@link #irqchip} is idle. */
+  boolean hasKernelIrqchip() {
+    return kernelIrqchip;
+  }
+
   /** Presses keys as far as the keyboard's buffer goes; the rest waits. */
   void press(final InputQueue keys) {
     while (!keys.isEmpty() && keyboard.canPress()) {
@@ -256,10 +290,6 @@ public final class PcPlatform {
   /** The serial port of the console, whose input the run loop feeds. */
   public Uart16550 uart() {
     return uart;
-  }
-
-  public Pit8254 pit() {
-    return pit;
   }
 
   public CmosRtc rtc() {

@@ -2,10 +2,13 @@ package dev.vmexit.vm;
 
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.memory.HostMemory;
+import dev.vmexit.mmu.Fault;
 import dev.vmexit.mmu.PagingContext;
 import dev.vmexit.mmu.PagingMode;
 import dev.vmexit.vcpu.StateLayout;
+import dev.vmexit.vcpu.TableWrites;
 import dev.vmexit.vcpu.Vcpu;
+import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.Seg;
 
 /** What each record tells of its vCPU's state. */
@@ -49,6 +52,45 @@ final class RecordedState {
         e.walkValue[i] = context.pdpte(i);
       }
     }
+  }
+
+  /** The instruction, and what it wants. */
+  static void payload(final ExitEvent e, final VcpuExit exit) {
+    e.instructionLength = exit.instructionLength;
+    System.arraycopy(exit.instruction, 0, e.instruction, 0, exit.instructionLength);
+    e.address = exit.address;
+    e.value = exit.value;
+    e.size = exit.size;
+    e.write = exit.write;
+  }
+
+  /** What the shadow MMU concluded of a fault, and the entries that it read for that. */
+  static void fault(final ExitEvent e, final int errorCode, final Fault fault) {
+    e.detail = fault.outcome;
+    e.value = fault.gpa;
+    e.errorCode = errorCode;
+    e.walkCount = fault.walk.count;
+    for (int i = 0; i < fault.walk.count; i++) {
+      e.walkAddress[i] = fault.walk.entryAddress[i];
+      e.walkValue[i] = fault.walk.entryValue[i];
+    }
+  }
+
+  /** What an emulated instruction wrote to the guest's tables. */
+  static void tableWrites(final ExitEvent e, final TableWrites writes) {
+    e.writeCount = writes.count();
+    for (int i = 0; i < e.writeCount; i++) {
+      e.writeAddress[i] = writes.gpa(i);
+      e.writeSize[i] = writes.size(i);
+      e.writeValue[i] = writes.value(i);
+    }
+  }
+
+  /** All elements of a string, the first of them as the value. */
+  static void elements(final ExitEvent e, final VcpuExit exit) {
+    e.dataLength = exit.count * exit.size;
+    System.arraycopy(exit.data, 0, e.data, 0, e.dataLength);
+    e.value = littleEndian(exit.data, exit.size);
   }
 
   /** The number that some first bytes are. */

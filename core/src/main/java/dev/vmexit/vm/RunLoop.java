@@ -16,6 +16,7 @@ import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Msr;
+import dev.vmexit.x86.PageFaultError;
 import dev.vmexit.x86.Vector;
 import java.util.List;
 import org.agrona.concurrent.IdleStrategy;
@@ -115,7 +116,7 @@ public final class RunLoop implements PlatformEvents {
     this.beside = new SideRecords(number, vcpu, sink, lastExits);
     this.hostClock = hostClock;
     this.idle = VcpuGroup.newIdle();
-    this.waitsForStartup = number > 0;
+    this.waitsForStartup = number > 0 && !platform.hasKernelIrqchip();
     group.onKick(number, vcpu::kick);
     if (number == 0) {
       input = new MachineInput(commands, platform, group);
@@ -286,7 +287,7 @@ public final class RunLoop implements PlatformEvents {
   private void inject() {
     if (irqchip.nmiPending(number) && vcpu.nmiInjectable()) {
       irqchip.acceptNmi(number);
-      recordInjection(Vector.NMI, ExitEvent.INJECT_NMI, -1, false, 0);
+      beside.injection(Vector.NMI, ExitEvent.INJECT_NMI, -1, false, 0);
       vcpu.injectNmi();
       return;
     }
@@ -296,7 +297,7 @@ public final class RunLoop implements PlatformEvents {
         if (vector >= 0) {
           final long requested = irqchip.requestTime(number, vector);
           final long waited = requested < 0 ? -1 : Math.max(0, clock.nanos() - requested);
-          recordInjection(vector, ExitEvent.INJECT_INTERRUPT, waited, false, 0);
+          beside.injection(vector, ExitEvent.INJECT_INTERRUPT, waited, false, 0);
           vcpu.injectInterrupt(vector);
         }
       } else if (!windowRequested) {
@@ -307,28 +308,6 @@ public final class RunLoop implements PlatformEvents {
       windowRequested = false;
       vcpu.requestInterruptWindow(false);
     }
-  }
-
-  private void recordInjection(
-      final int vector,
-      final int type,
-      final long waited,
-      final boolean hasErrorCode,
-      final int errorCode) {
-    exits++;
-    if (!sink.wants(ExitKind.INJECT)) {
-      return;
-    }
-    event.clearPayload();
-    header(event, ExitKind.INJECT);
-    RecordedState.beside(event, state);
-    event.address = vector;
-    event.value = waited;
-    event.detail = type;
-    event.write = hasErrorCode;
-    event.errorCode = errorCode;
-    lastExits.add(event);
-    sink.write(event);
   }
 
   // ---- the record ----
@@ -348,12 +327,7 @@ public final class RunLoop implements PlatformEvents {
     e.clearPayload();
     header(e, kind);
     guestTime = 0;
-    e.instructionLength = exit.instructionLength;
-    System.arraycopy(exit.instruction, 0, e.instruction, 0, exit.instructionLength);
-    e.address = exit.address;
-    e.value = exit.value;
-    e.size = exit.size;
-    e.write = exit.write;
+    RecordedState.payload(e, exit);
   }
 
   private void finish() {
@@ -386,17 +360,13 @@ public final class RunLoop implements PlatformEvents {
         }
         finish();
       }
-      case VcpuExit.TSC -> {
+      case VcpuExit.TSC, VcpuExit.RANDOM -> {
         begin(ExitKind.TSC);
         clock.deviceExit();
-        exit.value = clock.nanos() + HostMemory.getLong(state + StateLayout.TSC_OFFSET);
-        event.value = exit.value;
-        finish();
-      }
-      case VcpuExit.RANDOM -> {
-        begin(ExitKind.TSC);
-        clock.deviceExit();
-        exit.value = clock.random();
+        exit.value =
+            reason == VcpuExit.RANDOM
+                ? clock.random()
+                : clock.nanos() + HostMemory.getLong(state + StateLayout.TSC_OFFSET);
         event.value = exit.value;
         finish();
       }
@@ -415,6 +385,13 @@ public final class RunLoop implements PlatformEvents {
         begin(ExitKind.DEBUG);
         event.detail =
             reason == VcpuExit.FINISHED ? ExitEvent.DEBUG_FINISHED : ExitEvent.DEBUG_EVENT;
+        finish();
+      }
+      case VcpuExit.HOST_FAULT -> {
+        begin(ExitKind.PAGE_FAULT);
+        event.detail = (int) exit.address;
+        event.address = 0;
+        event.errorCode = exit.write ? PageFaultError.WRITE : 0;
         finish();
       }
       case VcpuExit.SYSTEM_EVENT -> {
@@ -448,15 +425,12 @@ public final class RunLoop implements PlatformEvents {
 
   /** Several elements of INS or OUTS at once; the device sees them one after another. */
   private void portString() {
-    final int bytes = exit.count * exit.size;
     if (exit.write) {
       platform.ports().writeString((int) exit.address, exit.size, exit.count, exit.data);
     } else {
       platform.ports().readString((int) exit.address, exit.size, exit.count, exit.data);
     }
-    System.arraycopy(exit.data, 0, event.data, 0, bytes);
-    event.dataLength = bytes;
-    event.value = RecordedState.littleEndian(exit.data, exit.size);
+    RecordedState.elements(event, exit);
   }
 
   private void mmio() {
@@ -477,20 +451,13 @@ public final class RunLoop implements PlatformEvents {
     begin(ExitKind.PAGE_FAULT);
     final long gva = exit.address;
     final int outcome = shadow.handleFault(gva, exit.errorCode, fault);
-    event.detail = outcome;
-    event.value = fault.gpa;
-    event.errorCode = exit.errorCode;
-    event.walkCount = fault.walk.count;
-    for (int i = 0; i < fault.walk.count; i++) {
-      event.walkAddress[i] = fault.walk.entryAddress[i];
-      event.walkValue[i] = fault.walk.entryValue[i];
-    }
+    RecordedState.fault(event, exit.errorCode, fault);
     int next = -1;
     switch (outcome) {
       case Fault.REFLECTED -> {
         finish();
         HostMemory.putLong(state + StateLayout.CR2, gva);
-        recordInjection(Vector.PF, ExitEvent.INJECT_EXCEPTION, -1, true, fault.errorCode);
+        beside.injection(Vector.PF, ExitEvent.INJECT_EXCEPTION, -1, true, fault.errorCode);
         vcpu.injectException(Vector.PF, true, fault.errorCode);
         return -1;
       }
@@ -499,11 +466,8 @@ public final class RunLoop implements PlatformEvents {
         final TableWrites writes = vcpu.tableWrites();
         for (int i = 0; i < writes.count(); i++) {
           shadow.tableWritten(writes.gpa(i), writes.size(i), writes.value(i));
-          event.writeAddress[i] = writes.gpa(i);
-          event.writeSize[i] = writes.size(i);
-          event.writeValue[i] = writes.value(i);
         }
-        event.writeCount = writes.count();
+        RecordedState.tableWrites(event, writes);
         if (next == VcpuExit.EMULATED) {
           next = -1;
         }
@@ -564,13 +528,14 @@ public final class RunLoop implements PlatformEvents {
 
   private void halt() {
     begin(ExitKind.HLT);
-    final boolean interruptible = (vcpu.rflags() & Flags.IF) != 0;
-    event.detail = interruptible ? 1 : 0;
+    event.detail = (vcpu.rflags() & Flags.IF) != 0 ? 1 : 0;
+    final boolean interruptible = event.detail != 0 || vcpu.wakesForMasked();
     while (!group.hasEnded()) {
       serve();
       callOthers();
       if (irqchip.nmiPending(number)
           || interruptible && irqchip.interruptPending(number)
+          || vcpu.wakesForStore()
           || number > 0 && irqchip.messagePending(number)) {
         break;
       }

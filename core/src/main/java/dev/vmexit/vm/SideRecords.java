@@ -6,8 +6,9 @@ import dev.vmexit.exit.ExitSink;
 import dev.vmexit.vcpu.Vcpu;
 
 /**
- * Records of one vCPU that are no exits of their own: what devices do to memory while an exit is
- * handled, or while the vCPU sleeps. They take no time, and stand before the record of the exit.
+ * Records of one vCPU that are no exits of their own: events injected before an entry, and what
+ * devices do to memory while an exit is handled, or while the vCPU sleeps. They take no time; those
+ * of devices stand before the record of the exit.
  */
 final class SideRecords implements RecordedDma.Listener {
   private final int number;
@@ -36,6 +37,28 @@ final class SideRecords implements RecordedDma.Listener {
   /** How many there were, recorded or not. */
   long count() {
     return count;
+  }
+
+  /**
+   * An event was injected.
+   *
+   * @param type INJECT_* of {@link ExitEvent}
+   * @param waited since its request, ns, or -1
+   */
+  void injection(
+      final int vector,
+      final int type,
+      final long waited,
+      final boolean hasErrorCode,
+      final int errorCode) {
+    if (begin(ExitKind.INJECT)) {
+      event.address = vector;
+      event.value = waited;
+      event.detail = type;
+      event.write = hasErrorCode;
+      event.errorCode = errorCode;
+      end();
+    }
   }
 
   @Override

@@ -2,6 +2,7 @@ package dev.vmexit.vm;
 
 import dev.vmexit.boot.BootEntry;
 import dev.vmexit.device.ByteSink;
+import dev.vmexit.device.InterruptLine;
 import dev.vmexit.device.TimerQueue;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.memory.GuestMemory;
@@ -15,8 +16,6 @@ import dev.vmexit.mmu.SlotView;
 import dev.vmexit.mmu.TableMemory;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
-import dev.vmexit.vcpu.kvm.KvmSystem;
-import dev.vmexit.vcpu.kvm.KvmVm;
 import dev.vmexit.vcpu.soft.CpuModel;
 import dev.vmexit.vcpu.soft.SoftVcpu;
 import dev.vmexit.x86.Seg;
@@ -39,7 +38,7 @@ public final class VirtualMachine implements AutoCloseable {
   private final Vcpu[] vcpus;
 
   /** The VM that the vCPUs belong to, closed after them; null where they are software. */
-  private final KvmVm kvm;
+  private final KvmProcessors kvm;
 
   private final CommandRing commands = new CommandRing();
   private final Supplier<PcPlatform> platforms;
@@ -168,6 +167,33 @@ public final class VirtualMachine implements AutoCloseable {
       final Options options,
       final Peripherals peripherals,
       final IntFunction<ExitSink> sinks) {
+    this(backend, count, memory, entry, options, peripherals, sinks, KvmOptions.NONE);
+  }
+
+  /** Finishes what KVM cannot. Its caches are emptied before each use: it hears of no writes. */
+  private static Vcpu interpreter(final GuestMemory memory, final Mmu mmu) {
+    final SoftVcpu interpreter = new SoftVcpu(memory, mmu, CpuModel.max());
+    interpreter.ignoreWrites();
+    return interpreter;
+  }
+
+  /**
+   * Builds a machine as the constructor above does, on KVM with options of its own.
+   *
+   * @param kvmOptions where the backend is KVM; of others only {@link KvmOptions#NONE}
+   */
+  public VirtualMachine(
+      final Backend backend,
+      final int count,
+      final GuestMemory memory,
+      final BootEntry entry,
+      final Options options,
+      final Peripherals peripherals,
+      final IntFunction<ExitSink> sinks,
+      final KvmOptions kvmOptions) {
+    if (backend == Backend.SOFT && !kvmOptions.equals(KvmOptions.NONE)) {
+      throw new IllegalArgumentException(kvmOptions + " goes with KVM, not with " + backend);
+    }
     if (backend == Backend.SOFT && count != 1) {
       throw new IllegalArgumentException("vcpus=" + count + ", of the software vCPU allowed: 1");
     }
@@ -177,7 +203,7 @@ public final class VirtualMachine implements AutoCloseable {
       if (options.clock() != ClockKind.HOST) {
         throw new IllegalArgumentException("clock=" + options.clock() + ", with KVM allowed: HOST");
       }
-      kvm = kvmProcessors(memory, vcpus, mmus);
+      kvm = KvmProcessors.create(memory, kvmOptions, mmu -> interpreter(memory, mmu), vcpus, mmus);
     } else if (options.mmu() == MmuKind.SHADOW) {
       final ShadowMmu shadow = new ShadowMmu(TableMemory.of(memory), SlotView.of(memory));
       final SoftVcpu soft = new SoftVcpu(memory, shadow, CpuModel.of(options.cpu()));
@@ -210,10 +236,12 @@ public final class VirtualMachine implements AutoCloseable {
             options.console(),
             options.debugConsole(),
             options.debugExit());
+    final IntFunction<InterruptLine> lines = kvm == null ? null : kvm.lines();
     platforms =
         () -> {
           timers.clear();
-          final PcPlatform made = new PcPlatform(clock, timers, devices, events, peripherals, dma);
+          final PcPlatform made =
+              new PcPlatform(clock, timers, devices, events, peripherals, dma, lines);
           if (peripherals.hasPci()) {
             made.memory()
                 .register(new ProtectedMemory(memory, dma), MemoryMap.AREAS, MemoryMap.AREAS_BYTES);
@@ -424,38 +452,6 @@ public final class VirtualMachine implements AutoCloseable {
     }
     if (kvm != null) {
       kvm.close();
-    }
-  }
-
-  /** Makes a VM with its vCPUs, each with the MMU of the interpreter that finishes for it. */
-  private static KvmVm kvmProcessors(
-      final GuestMemory memory, final Vcpu[] vcpus, final Mmu[] mmus) {
-    try (KvmSystem system = KvmSystem.open()) {
-      final KvmVm vm = system.createVm();
-      SoftVcpu interpreter = null;
-      int made = 0;
-      try {
-        vm.prepareUserIrqchip();
-        vm.setMemory(memory, false);
-        while (made < vcpus.length) {
-          mmus[made] = new NestedMmu(memory);
-          interpreter = new SoftVcpu(memory, mmus[made], CpuModel.max());
-          interpreter.ignoreWrites();
-          vcpus[made] = vm.createVcpu(made, memory, interpreter, mmus[made]);
-          interpreter = null;
-          made++;
-        }
-        return vm;
-      } catch (final RuntimeException e) {
-        if (interpreter != null) {
-          interpreter.close();
-        }
-        for (int i = 0; i < made; i++) {
-          vcpus[i].close();
-        }
-        vm.close();
-        throw e;
-      }
     }
   }
 

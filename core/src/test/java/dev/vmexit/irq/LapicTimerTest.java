@@ -49,6 +49,23 @@ final class LapicTimerTest extends ApicTestSupport {
     assertEquals(TimerQueue.NEVER, time.timers().nextDeadline());
   }
 
+  @Test
+  void shouldRequestAtTheDeadlineWhenServedLate() {
+    write(LVT_TIMER, 0x40 | PERIODIC);
+    write(INITIAL, 1000);
+    time.lateTo(1700);
+    assertEquals(0x40, chip.acknowledge(0));
+    assertEquals(1000, chip.requestTime(0, 0x40));
+    write(EOI, 0);
+    time.lateTo(2000);
+    assertEquals(0x40, chip.acknowledge(0));
+    assertEquals(2000, chip.requestTime(0, 0x40));
+    write(EOI, 0);
+    write(ICR_LOW, 1 << 18 | 0x51);
+    assertEquals(0x51, chip.acknowledge(0));
+    assertEquals(2000, chip.requestTime(0, 0x51), "no timer's: the time of the command");
+  }
+
   @ParameterizedTest
   @CsvSource({"0x0,2", "0x1,4", "0x2,8", "0x3,16", "0x8,32", "0x9,64", "0xA,128", "0xB,1"})
   void shouldDivideTheBusClock(final String configuration, final int divisor) {

@@ -3,6 +3,7 @@ package dev.vmexit.cli;
 import dev.vmexit.vcpu.kvm.KvmCapability;
 import dev.vmexit.vcpu.kvm.KvmSystem;
 import dev.vmexit.vcpu.kvm.KvmUnavailableException;
+import dev.vmexit.vcpu.kvm.PageFaultWatch;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.lang.management.ManagementFactory;
@@ -159,14 +160,11 @@ final class DoctorCommand implements Callable<Integer> {
           "nothing yet: no command reads KVM's own tracepoints so far",
           "as root: mount -t tracefs nodev /sys/kernel/tracing");
     }
-    if (Files.isReadable(Path.of("/dev/userfaultfd"))
-        || text("/proc/sys/vm/unprivileged_userfaultfd").orElse("0").trim().equals("1")) {
-      ok("userfaultfd may be used");
+    final Optional<String> faults = PageFaultWatch.missing();
+    if (faults.isEmpty()) {
+      ok("userfaultfd, for run --page-faults uffd");
     } else {
-      missing(
-          "userfaultfd",
-          "nothing yet: no command watches page faults on KVM so far",
-          "as root: sysctl vm.unprivileged_userfaultfd=1");
+      missing("userfaultfd", "run --page-faults uffd is refused", faults.get());
     }
   }
 

@@ -20,6 +20,7 @@ final class GuestLoader {
 
   private final Optional<Long> bytes;
   private final boolean hugePages;
+  private final boolean secondView;
   private final String append;
   private final int vcpus;
 
@@ -44,11 +45,17 @@ final class GuestLoader {
 
   /**
    * @param bytes of memory, or empty for what the guest asks for
+   * @param secondView whether KVM gets a mapping of the memory of its own, to be watched
    * @param append added to the kernel's command line
    * @param vcpus that the ACPI tables name
    */
   GuestLoader(
-      final Optional<Long> bytes, final boolean hugePages, final String append, final int vcpus) {
+      final Optional<Long> bytes,
+      final boolean hugePages,
+      final boolean secondView,
+      final String append,
+      final int vcpus) {
+    this.secondView = secondView;
     this.bytes = bytes;
     this.hugePages = hugePages;
     this.append = append;
@@ -132,7 +139,9 @@ final class GuestLoader {
     final long size = bytes.orElse(defaultBytes);
     final GuestMemory memory;
     try {
-      memory = roms.apply(GuestMemory.builder().ramWithHole(size).hugePages(hugePages)).build();
+      final GuestMemory.Builder builder =
+          GuestMemory.builder().ramWithHole(size).hugePages(hugePages).secondView(secondView);
+      memory = roms.apply(builder).build();
     } catch (final ErrnoException | IllegalArgumentException e) {
       throw new UserException(
           "--memory " + MemorySize.format(size) + " cannot be had: " + e.getMessage(), e);

@@ -15,6 +15,7 @@ import dev.vmexit.trace.RecorderOptions;
 import dev.vmexit.trace.TraceException;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
+import dev.vmexit.vm.KvmOptions;
 import dev.vmexit.vm.Peripherals;
 import dev.vmexit.vm.RunEnd;
 import dev.vmexit.vm.RunResult;
@@ -167,6 +168,8 @@ final class RunCommand implements Callable<Integer> {
       description = "Kinds to record, such as pio,mmio. Default: all.")
   private String exits;
 
+  @Mixin private KvmRunOptions kvm;
+
   @Mixin private RecordingOptions recording;
 
   @Mixin private TimestampOptions timestamps;
@@ -220,6 +223,7 @@ final class RunCommand implements Callable<Integer> {
           "--vcpus " + vcpus + ": give a number from 1 to " + AcpiTables.MOST_VCPUS);
     }
     placement.check(vcpus);
+    kvm.check(hugePages);
     triggers.check(!noRecord, vcpus);
     if (!"stdio".equals(console) && !"none".equals(console)) {
       throw new UserException("--console " + console + " is not known; give stdio or none");
@@ -245,6 +249,11 @@ final class RunCommand implements Callable<Integer> {
     }
     if (noRecord && recording.isBounded()) {
       throw new UserException("--roll and --keep go with a recording, not with --no-record");
+    }
+    if (recording.keepsTime() && timestamps.none()) {
+      throw new UserException(
+          "--keep TIME goes by the records' times, which --timestamps none leaves out;"
+              + " give --keep EXITS or SIZE, or other --timestamps");
     }
     if (timeout != null && !(timeout > 0 && timeout < 1e9)) {
       throw new UserException("--timeout " + timeout + " is not a number of seconds above 0");
@@ -302,7 +311,7 @@ final class RunCommand implements Callable<Integer> {
   private GuestLoader.Loaded load() {
     final Optional<Long> bytes = Optional.ofNullable(memory).map(MemorySize::parse);
     final GuestLoader loader =
-        new GuestLoader(bytes, hugePages, append == null ? "" : append, vcpus);
+        new GuestLoader(bytes, hugePages, kvm.watchesMemory(), append == null ? "" : append, vcpus);
     if (kernel != null) {
       if (loadAddress != null) {
         return loader.flat(kernel, address(), flatMode());
@@ -352,8 +361,9 @@ final class RunCommand implements Callable<Integer> {
                   ? ", and that is what this host gets; try --backend kvm"
                   : "; give --backend kvm"));
     }
-    if (!choice.line().isEmpty()) {
-      err.println("vmexit: " + choice.line());
+    final KvmOptions kvmOptions = kvm.options(choice);
+    if (!kvm.line(choice).isEmpty()) {
+      err.println("vmexit: " + kvm.line(choice));
       err.flush();
     }
     final Path folder = noRecord ? null : recordFolder(loaded.name());
@@ -407,7 +417,8 @@ final class RunCommand implements Callable<Integer> {
                 timestamps.clock(),
                 new HostEntropy()),
             peripherals,
-            sinks)) {
+            sinks,
+            kvmOptions)) {
       vm.onThread(placement::pinVcpu);
       if (hardware.restartsOnReset()) {
         vm.restartOnReset(hardware::tellRestart);
@@ -427,7 +438,7 @@ final class RunCommand implements Callable<Integer> {
       try (RunStopper stopper = new RunStopper(vm, timeout);
           ConsoleInput input = input(vm, quiet || builtIn)) {
         begun = true;
-        result = onVcpuThread(vm);
+        result = VcpuThread.run(vm);
       } finally {
         output.close();
         // Gives the terminal back before anything is said.
@@ -558,38 +569,5 @@ final class RunCommand implements Callable<Integer> {
         timestamps.source(),
         Instant.now(),
         kinds);
-  }
-
-  /** Runs the machine on a thread that {@code top -H} shows as vcpu0. */
-  private static RunResult onVcpuThread(final VirtualMachine vm) {
-    final Late<RunResult> result = new Late<>();
-    final Late<Throwable> failure = new Late<>();
-    final Thread thread =
-        new Thread(
-            () -> {
-              try {
-                result.set(vm.run());
-              } catch (final Throwable e) {
-                failure.set(e);
-              }
-            },
-            "vcpu0");
-    thread.start();
-    boolean interrupted = false;
-    while (thread.isAlive()) {
-      try {
-        thread.join();
-      } catch (final InterruptedException e) {
-        interrupted = true;
-        vm.commands().stop(RunEnd.STOPPED);
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
-    if (failure.get() != null) {
-      throw new IllegalStateException("vcpu0 died: " + failure.get(), failure.get());
-    }
-    return result.get();
   }
 }

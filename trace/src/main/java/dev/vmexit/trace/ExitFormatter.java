@@ -111,8 +111,11 @@ public final class ExitFormatter {
   }
 
   private static void pageFault(final ExitEvent event, final StringBuilder out) {
-    out.append(outcome(event.detail)).append(" gva ");
-    hex(event.address, out);
+    out.append(outcome(event.detail));
+    if (!event.isHostFault()) {
+      out.append(" gva ");
+      hex(event.address, out);
+    }
     if (event.detail != ExitEvent.PF_REFLECTED) {
       out.append(" gpa ");
       hex(event.value, out);
@@ -156,6 +159,8 @@ public final class ExitFormatter {
       case ExitEvent.PF_TABLE_WRITE -> "table-write";
       case ExitEvent.PF_NO_SLOT -> "no-slot";
       case ExitEvent.PF_READ_ONLY -> "read-only";
+      case ExitEvent.PF_FIRST_TOUCH -> "first-touch";
+      case ExitEvent.PF_FIRST_WRITE -> "first-write";
       default -> "outcome " + detail;
     };
   }
@@ -187,6 +192,7 @@ public final class ExitFormatter {
     out.append((code & PageFaultError.USER) != 0 ? " user" : "");
     out.append((code & PageFaultError.PRESENT) != 0 ? " present" : "");
     out.append((code & ShadowMmu.ERROR_SMAP_OVERRIDE) != 0 ? " ac" : "");
+    out.append((code & (ShadowMmu.ERROR_KEYS | ShadowMmu.ERROR_KEY_0)) != 0 ? " keys" : "");
   }
 
   private static void hex(final long value, final StringBuilder out) {

@@ -22,6 +22,12 @@ final class KvmApi {
   static final long SET_TSS_ADDR = 0xAE47L;
   static final long SET_IDENTITY_MAP_ADDR = 0x4008_AE48L;
   static final long CREATE_IRQCHIP = 0xAE60L;
+  static final long IRQ_LINE = 0x4008_AE61L;
+  static final long GET_IRQCHIP = 0xC208_AE62L;
+  static final long SET_IRQCHIP = 0x8208_AE63L;
+  static final long SET_GSI_ROUTING = 0x4008_AE6AL;
+  static final long IRQFD = 0x4020_AE76L;
+  static final long CREATE_PIT2 = 0x4040_AE77L;
   static final long ENABLE_CAP = 0x4068_AEA3L;
   static final long X86_SET_MSR_FILTER = 0x4188_AEC6L;
   static final long RUN = 0xAE80L;
@@ -65,6 +71,8 @@ final class KvmApi {
   static final int CAP_TSC_CONTROL = 60;
   static final int CAP_GET_TSC_KHZ = 61;
   static final int CAP_IRQCHIP = 0;
+  static final int CAP_IRQ_ROUTING = 25;
+  static final int CAP_PIT2 = 33;
   static final int CAP_DIRTY_LOG_RING = 192;
   static final int CAP_COALESCED_MMIO = 15;
   static final int CAP_X86_DISABLE_EXITS = 143;
@@ -118,6 +126,11 @@ final class KvmApi {
   static final int GUESTDBG_SINGLESTEP = 2;
   static final int GUESTDBG_USE_HW_BP = 131072;
   static final int CPUID_FLAG_SIGNIFCANT_INDEX = 1;
+  static final int PIT_SPEAKER_DUMMY = 1;
+  static final int IRQ_ROUTING_IRQCHIP = 1;
+  static final int IRQCHIP_PIC_MASTER = 0;
+  static final int IRQCHIP_PIC_SLAVE = 1;
+  static final int IRQCHIP_IOAPIC = 2;
 
   private KvmApi() {}
 }

@@ -13,6 +13,10 @@ public enum KvmCapability {
   USER_NMI(KvmApi.CAP_USER_NMI, "NMIs cannot be injected"),
   XSAVE(KvmApi.CAP_XSAVE, "instructions that KVM cannot emulate cannot be finished"),
   DEBUGREGS(KvmApi.CAP_DEBUGREGS, "debug registers are not carried over"),
+  IRQCHIP(KvmApi.CAP_IRQCHIP, "run --irqchip kernel is refused"),
+  IRQ_ROUTING(KvmApi.CAP_IRQ_ROUTING, "run --irqchip kernel is refused"),
+  PIT2(KvmApi.CAP_PIT2, "run --irqchip kernel is refused"),
+  IRQFD(KvmApi.CAP_IRQFD, "run --irqchip kernel is refused"),
   GET_TSC_KHZ(KvmApi.CAP_GET_TSC_KHZ, "the guest must measure its TSC by itself"),
   SET_GUEST_DEBUG(KvmApi.CAP_SET_GUEST_DEBUG, "no breakpoints and single steps");
 

@@ -1,6 +1,7 @@
 package dev.vmexit.vcpu.kvm;
 
 import dev.vmexit.memory.HostMemory;
+import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
@@ -16,8 +17,8 @@ final class KvmCpuid {
   private static final int REGISTERS = 12;
 
   private static final int ECX_MONITOR = 1 << 3;
-  private static final int ECX_X2APIC = 1 << 21;
-  private static final int ECX_TSC_DEADLINE = 1 << 24;
+  static final int ECX_X2APIC = 1 << 21;
+  static final int ECX_TSC_DEADLINE = 1 << 24;
   private static final int ECX_HYPERVISOR = 1 << 31;
   private static final int EDX_HTT = 1 << 28;
   private static final int EDX_APIC = 1 << 9;
@@ -55,11 +56,22 @@ final class KvmCpuid {
     return new KvmCpuid(entries);
   }
 
-  int count() {
-    return entries.size();
+  /** Gives these leaves to a vCPU. */
+  void install(final MemorySegment errno, final int vcpu) {
+    final long struct = HostMemory.allocate(bytes(entries.size()));
+    try {
+      write(struct);
+      // Safe: the struct has as many entries as it says, and outlives the call.
+      final int result = Libc.ioctl(errno, vcpu, KvmApi.SET_CPUID2, struct);
+      if (result < 0) {
+        throw Libc.failure("KVM_SET_CPUID2", -result);
+      }
+    } finally {
+      HostMemory.free(struct);
+    }
   }
 
-  void write(final long struct) {
+  private void write(final long struct) {
     HostMemory.putInt(struct, entries.size());
     for (int i = 0; i < entries.size(); i++) {
       final Entry entry = entries.get(i);
@@ -75,11 +87,12 @@ final class KvmCpuid {
   }
 
   /**
-   * The leaves for one vCPU of a machine whose local APIC is in user space: no x2APIC, no deadline
-   * timer, no paravirtual clock of KVM's (its pages would be written by no exit of ours), one core,
-   * and the frequencies of TSC and APIC timer in leaf 15H.
+   * The leaves for one vCPU: no paravirtual clock of KVM's (its pages would be written by no exit
+   * of ours), one core, and the frequencies of TSC and APIC timer in leaf 15H.
+   *
+   * @param localApic bits of leaf 1's ECX that the local APIC has: none where it is in user space
    */
-  KvmCpuid forVcpu(final int apicId, final int tscKilohertz) {
+  KvmCpuid forVcpu(final int apicId, final int tscKilohertz, final int localApic) {
     final List<Entry> told = new ArrayList<>();
     for (final Entry e : entries) {
       switch (e.leaf) {
@@ -92,7 +105,9 @@ final class KvmCpuid {
                     0,
                     e.eax,
                     e.ebx & 0xFF00 | 1 << 16 | apicId << 24,
-                    e.ecx & ~(ECX_MONITOR | ECX_X2APIC | ECX_TSC_DEADLINE) | ECX_HYPERVISOR,
+                    e.ecx & ~(ECX_MONITOR | ECX_X2APIC | ECX_TSC_DEADLINE)
+                        | ECX_HYPERVISOR
+                        | localApic,
                     e.edx & ~EDX_HTT | EDX_APIC));
         // Cores and threads of the host's package, its performance counters, its frequencies.
         case 4 -> told.add(new Entry(4, e.index, e.flags, e.eax & 0x3FFF, e.ebx, e.ecx, e.edx));

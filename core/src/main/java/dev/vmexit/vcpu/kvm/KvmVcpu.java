@@ -10,8 +10,6 @@ import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Msr;
-import dev.vmexit.x86.decode.Instruction;
-import dev.vmexit.x86.decode.Mnemonic;
 import java.lang.foreign.MemorySegment;
 
 /**
@@ -47,10 +45,20 @@ public final class KvmVcpu implements Vcpu {
   private final long state;
   private final VcpuExit exit;
 
+  /** The interrupt controllers are the kernel's: it injects, and knows the task priority. */
+  private boolean kernelIrqchip;
+
+  /** Tells of the host's page faults on guest memory; null where nobody asked for that. */
+  private PageFaultWatch watch;
+
+  private FaultQueue faults;
+
   private KvmRegisters registers;
   private InstructionLocator locator;
+  private InstructionFinisher finisher;
   private KvmCpuid cpuid;
   private TscClock tsc;
+  private MsrExit msrs;
 
   /** Set by the first entry; {@link #kick} sees it null or whole. */
   private volatile VcpuSignal signal;
@@ -62,8 +70,11 @@ public final class KvmVcpu implements Vcpu {
   /** KVM has an instruction to complete at the next entry: nothing can be injected before it. */
   private boolean pending;
 
-  /** The exit in the shared page is still to be told: a change of CR8 went first. */
+  /** The last KVM_RUN's outcome is still to be told: page faults or a change of CR8 went first. */
   private boolean deferred;
+
+  /** What the last KVM_RUN answered: 0 or -errno. */
+  private int lastResult;
 
   private int item;
   private boolean stateChanged;
@@ -108,23 +119,27 @@ public final class KvmVcpu implements Vcpu {
             vm.checkExtension(KvmApi.CAP_XCRS) != 0,
             id == 0 ? APIC_BASE | APIC_BASE_BSP : APIC_BASE);
     locator = new InstructionLocator(memory, mmu, state);
+    finisher = new InstructionFinisher(registers, locator, interpreter);
     int tscKilohertz = 0;
     if (vm.checkExtension(KvmApi.CAP_GET_TSC_KHZ) != 0) {
       // Safe: a request without an argument.
       tscKilohertz = Math.max(0, Libc.ioctl(errno, fd, KvmApi.GET_TSC_KHZ, 0));
     }
     tsc = new TscClock(tscKilohertz);
-    cpuid = vm.supportedCpuid().forVcpu(id, tscKilohertz);
-    final long struct = HostMemory.allocate(KvmCpuid.bytes(cpuid.count()));
-    try {
-      cpuid.write(struct);
-      // Safe: the struct has as many entries as it says, and outlives the call.
-      call("KVM_SET_CPUID2", KvmApi.SET_CPUID2, struct);
-    } finally {
-      HostMemory.free(struct);
+    msrs = new MsrExit(run, tsc);
+    kernelIrqchip = vm.hasKernelIrqchip();
+    int localApic = 0;
+    if (kernelIrqchip) {
+      localApic =
+          vm.checkExtension(KvmApi.CAP_TSC_DEADLINE_TIMER) != 0
+              ? KvmCpuid.ECX_X2APIC | KvmCpuid.ECX_TSC_DEADLINE
+              : KvmCpuid.ECX_X2APIC;
     }
+    cpuid = vm.supportedCpuid().forVcpu(id, tscKilohertz, localApic);
+    cpuid.install(errno, fd);
     registers.setMsr(Msr.TSC, 0);
-    stateChanged = true;
+    // Where the kernel starts the others, it also says from what state.
+    stateChanged = !kernelIrqchip || id == 0;
   }
 
   private void call(final String name, final long request, final long argument) {
@@ -150,6 +165,9 @@ public final class KvmVcpu implements Vcpu {
   public int enter(final long retiredLimit) {
     if (signal == null) {
       signal = new VcpuSignal(errno, fd);
+      if (faults != null) {
+        faults.bind(Libc.threadId(), signal);
+      }
     }
     final int next = completeOwed();
     if (next >= 0) {
@@ -157,29 +175,51 @@ public final class KvmVcpu implements Vcpu {
     }
     if (deferred) {
       deferred = false;
-      return translate();
+      return left();
     }
     if (stateChanged) {
       stateChanged = false;
+      if (kernelIrqchip) {
+        HostMemory.putLong(state + StateLayout.CR8, HostMemory.getLong(run + KvmRun.CR8));
+      }
       registers.storeAll();
     }
     if (tsc.isStale(machineNanos)) {
       tsc.set(machineNanos, registers.getMsr(Msr.TSC));
     }
-    while (true) {
-      final int result = runOnce();
-      if (result == 0) {
-        return afterExit();
-      }
-      if (result == -Libc.EINTR) {
-        return interrupted();
-      }
-      // A vCPU that waits to be started answers EAGAIN once, after that it may run.
-      if (result != -Libc.EAGAIN) {
-        return failed(KvmFailure.run(-result));
-      }
+    while ((lastResult = runOnce()) == -Libc.EAGAIN) {
+      // A vCPU that waits to be started answers so once, after that it may run.
       Thread.onSpinWait();
     }
+    return left();
+  }
+
+  /** Why the guest was left, after what is to be told first. */
+  private int left() {
+    if (faults != null) {
+      final long fault = faults.take();
+      if (fault != FaultQueue.NOTHING) {
+        return hostFault(fault);
+      }
+    }
+    if (lastResult == -Libc.EINTR) {
+      return interrupted();
+    }
+    return lastResult == 0 ? afterExit() : failed(KvmFailure.run(-lastResult));
+  }
+
+  /** A page fault of the host's, which came before the exit that is still to be told. */
+  private int hostFault(final long fault) {
+    if (fault == FaultQueue.BROKEN) {
+      return failed("page faults of guest memory cannot be served: " + watch.trouble());
+    }
+    deferred = true;
+    leave(VcpuExit.HOST_FAULT);
+    final boolean wasRead = (fault & FaultQueue.WAS_READ) != 0;
+    exit.address = wasRead ? ExitEvent.PF_FIRST_WRITE : ExitEvent.PF_FIRST_TOUCH;
+    exit.value = FaultQueue.page(fault);
+    exit.write = (fault & FaultQueue.WRITE) != 0;
+    return VcpuExit.HOST_FAULT;
   }
 
   /** One KVM_RUN; 0 or -errno. */
@@ -215,8 +255,11 @@ public final class KvmVcpu implements Vcpu {
 
   private int afterExit() {
     final long cr8 = HostMemory.getLong(state + StateLayout.CR8);
-    if (cr8 != knownCr8 && HostMemory.getInt(run + KvmRun.EXIT_REASON) != KvmApi.EXIT_SET_TPR) {
+    if (cr8 != knownCr8
+        && !kernelIrqchip
+        && HostMemory.getInt(run + KvmRun.EXIT_REASON) != KvmApi.EXIT_SET_TPR) {
       // Raised since the entry, without an exit of its own: the local APIC must hear of it first.
+      knownCr8 = cr8;
       deferred = true;
       return taskPriority();
     }
@@ -267,18 +310,9 @@ public final class KvmVcpu implements Vcpu {
         }
       }
       case OWES_MMIO_READ -> HostMemory.putLong(run + KvmRun.MMIO_DATA, exit.value);
-      case OWES_MSR -> {
-        HostMemory.putByte(run + KvmRun.MSR_ERROR, exit.refused ? 1 : 0);
-        if (!exit.write) {
-          HostMemory.putLong(
-              run + KvmRun.MSR_DATA,
-              HostMemory.getInt(run + KvmRun.MSR_INDEX) == Msr.TSC_DEADLINE
-                  ? tsc.toTsc(exit.value)
-                  : exit.value);
-        }
-      }
+      case OWES_MSR -> msrs.answer(exit);
       case OWES_INTERPRETER -> {
-        return interpreted(interpreter.enter(1));
+        return interpreted(finisher.resume());
       }
       default -> {}
     }
@@ -302,7 +336,7 @@ public final class KvmVcpu implements Vcpu {
       case KvmApi.EXIT_SHUTDOWN -> leave(VcpuExit.SHUTDOWN);
       case KvmApi.EXIT_INTR -> interrupted();
       case KvmApi.EXIT_SET_TPR -> taskPriority();
-      case KvmApi.EXIT_X86_RDMSR, KvmApi.EXIT_X86_WRMSR -> modelSpecificRegister(reason);
+      case KvmApi.EXIT_X86_RDMSR, KvmApi.EXIT_X86_WRMSR -> modelSpecificRegister();
       case KvmApi.EXIT_DEBUG -> {
         leave(VcpuExit.DEBUG);
         exit.address = HostMemory.getLong(run + KvmRun.DEBUG_PC);
@@ -369,16 +403,9 @@ public final class KvmVcpu implements Vcpu {
         && exit.rip + exit.instructionLength == HostMemory.getLong(state + StateLayout.RIP);
   }
 
-  private int modelSpecificRegister(final int reason) {
+  private int modelSpecificRegister() {
     leave(VcpuExit.MSR);
-    exit.write = reason == KvmApi.EXIT_X86_WRMSR;
-    exit.address = HostMemory.getUnsignedInt(run + KvmRun.MSR_INDEX);
-    exit.size = 8;
-    exit.refused = false;
-    if (exit.write) {
-      final long value = HostMemory.getLong(run + KvmRun.MSR_DATA);
-      exit.value = exit.address == Msr.TSC_DEADLINE ? tsc.toNanos(value) : value;
-    }
+    msrs.tell(exit);
     pending = true;
     owes = OWES_MSR;
     locator.current(GuestMode.codeSize(state), exit);
@@ -390,25 +417,10 @@ public final class KvmVcpu implements Vcpu {
     if (suberror != KvmApi.INTERNAL_ERROR_EMULATION) {
       return failed(KvmFailure.internal(run));
     }
-    return finish();
+    return interpreted(finisher.begin());
   }
 
   // ---- what KVM cannot do ----
-
-  /** Executes the instruction on rip by the interpreter. */
-  private int finish() {
-    registers.loadAll();
-    leave(VcpuExit.FINISHED);
-    final Instruction insn = locator.current(GuestMode.codeSize(state), exit);
-    finished.keep(exit);
-    unblocksNmi = insn != null && insn.mnemonic == Mnemonic.IRET;
-    // The guest may have written the code, its tables and its registers since the last time.
-    interpreter.stateChanged();
-    return interpreted(interpreter.enter(1));
-  }
-
-  private final FinishedInstruction finished = new FinishedInstruction();
-  private boolean unblocksNmi;
 
   /** What the interpreter came to becomes the vCPU's state, or an exit. */
   private int interpreted(final int reason) {
@@ -424,23 +436,8 @@ public final class KvmVcpu implements Vcpu {
       }
       default -> {}
     }
-    HostMemory.putLong(state + StateLayout.RFLAGS, interpreter.rflags());
-    HostMemory.putLong(state + StateLayout.RETIRED, 0);
-    final long events = registers.events();
-    HostMemory.putByte(
-        events + KvmEvents.INTERRUPT_SHADOW,
-        (interpreter.interruptState() & ExitEvent.INTERRUPT_SHADOW) != 0 ? 1 : 0);
-    if (unblocksNmi) {
-      HostMemory.putByte(events + KvmEvents.NMI_MASKED, 0);
-    }
-    registers.eventsChanged();
     stateChanged = true;
-    if (reason != VcpuExit.LIMIT) {
-      return reason;
-    }
-    leave(VcpuExit.FINISHED);
-    finished.tell(exit);
-    return VcpuExit.FINISHED;
+    return finisher.conclude(reason);
   }
 
   @Override
@@ -519,6 +516,12 @@ public final class KvmVcpu implements Vcpu {
         bound.send();
       }
     }
+  }
+
+  /** Has this vCPU tell of its first touches and writes of guest memory; before the first entry. */
+  public void watchFaults(final int number, final PageFaultWatch by) {
+    watch = by;
+    faults = by.queue(number);
   }
 
   // ---- debugging ----

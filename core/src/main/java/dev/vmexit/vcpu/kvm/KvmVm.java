@@ -13,7 +13,7 @@ import java.util.Locale;
 
 /**
  * The descriptor of one VM: its memory slots and its vCPUs. The interrupt controllers are the
- * machine's own, in user space, unless {@link #createIrqchip} was called.
+ * machine's own, in user space, unless {@link #prepareKernelIrqchip} was called.
  *
  * <p>The guest memory given to {@link #setMemory} must stay mapped until the VM is closed.
  */
@@ -49,6 +49,7 @@ public final class KvmVm implements AutoCloseable {
   private final int fd;
   private final int runSize;
   private final KvmCpuid supportedCpuid;
+  private KvmIrqchip irqchip;
   private boolean closed;
 
   /** The slots that KVM has, by their numbers there; null where a number is free. */
@@ -88,8 +89,8 @@ public final class KvmVm implements AutoCloseable {
           "guest memory has " + given.size() + " slots, KVM allows " + allowed);
     }
     final boolean readOnlyOffered = checkExtension(KvmApi.CAP_READONLY_MEM) != 0;
-    int number = 0;
-    for (final Slot slot : given) {
+    for (int number = 0; number < given.size(); number++) {
+      final Slot slot = given.get(number);
       if (slot.readOnly() && !readOnlyOffered) {
         throw new KvmUnavailableException(
             "the guest has ROM (" + slot + "), but this KVM lacks KVM_CAP_READONLY_MEM");
@@ -98,7 +99,7 @@ public final class KvmVm implements AutoCloseable {
       if (logDirtyPages && !slot.readOnly()) {
         flags |= KvmApi.MEM_LOG_DIRTY_PAGES;
       }
-      setSlot(number++, slot, flags);
+      setSlot(number, slot, memory.hypervisorAddress(slot), flags);
     }
   }
 
@@ -113,7 +114,7 @@ public final class KvmVm implements AutoCloseable {
     for (int i = 0; i < numbered.length; i++) {
       if (numbered[i] != null && !wanted.contains(numbered[i])) {
         final Slot old = numbered[i];
-        setSlot(i, new Slot(old.gpa(), 0, old.host(), false), 0);
+        setSlot(i, new Slot(old.gpa(), 0, old.host(), false), old.host(), 0);
         numbered[i] = null;
       }
     }
@@ -124,21 +125,22 @@ public final class KvmVm implements AutoCloseable {
         while (numbered[free] != null) {
           free++;
         }
-        setSlot(free, slot, slot.readOnly() ? KvmApi.MEM_READONLY : 0);
+        setSlot(
+            free, slot, memory.hypervisorAddress(slot), slot.readOnly() ? KvmApi.MEM_READONLY : 0);
         numbered[free] = slot;
       }
     }
     given = Arrays.asList(numbered);
   }
 
-  private void setSlot(final int number, final Slot slot, final int flags) {
+  private void setSlot(final int number, final Slot slot, final long host, final int flags) {
     final long struct = HostMemory.allocate(REGION_SIZE);
     try {
       HostMemory.putInt(struct, number);
       HostMemory.putInt(struct + REGION_FLAGS, flags);
       HostMemory.putLong(struct + REGION_GPA, slot.gpa());
       HostMemory.putLong(struct + REGION_BYTES, slot.bytes());
-      HostMemory.putLong(struct + REGION_HOST, slot.host());
+      HostMemory.putLong(struct + REGION_HOST, host);
       // Safe: the struct outlives the call; the slot is mapped for as long as the VM lives.
       call("KVM_SET_USER_MEMORY_REGION", KvmApi.SET_USER_MEMORY_REGION, struct, slot);
     } finally {
@@ -171,17 +173,34 @@ public final class KvmVm implements AutoCloseable {
     }
   }
 
-  /** Puts PIC, I/O APIC and local APICs into the kernel; before the first vCPU. */
-  public void createIrqchip() {
-    // Safe: a request without an argument.
-    call("KVM_CREATE_IRQCHIP", KvmApi.CREATE_IRQCHIP, 0, "");
+  /**
+   * Prepares a machine with its interrupt controllers in the kernel; before the first vCPU. Closed
+   * with the VM.
+   *
+   * @throws KvmUnavailableException where this KVM has none
+   */
+  public KvmIrqchip prepareKernelIrqchip() {
+    prepare(false);
+    irqchip = KvmIrqchip.create(this, fd);
+    return irqchip;
+  }
+
+  /** Whether the interrupt controllers are in the kernel. */
+  boolean hasKernelIrqchip() {
+    return irqchip != null;
+  }
+
+  /** Prepares a machine with its interrupt controllers in user space. */
+  public void prepareUserIrqchip() {
+    prepare(true);
   }
 
   /**
-   * Prepares what a machine with its interrupt controllers in user space needs: exits for the MSRs
-   * of the local APIC and for unknown ones, and for instructions that KVM cannot emulate.
+   * Asks for exits for instructions that KVM cannot emulate, and for unknown MSRs.
+   *
+   * @param userIrqchip for the MSRs of the local APIC, too
    */
-  public void prepareUserIrqchip() {
+  private void prepare(final boolean userIrqchip) {
     if (checkExtension(KvmApi.CAP_SET_TSS_ADDR) != 0) {
       // Safe: a guest-physical address as a number.
       call("KVM_SET_TSS_ADDR", KvmApi.SET_TSS_ADDR, TSS_ADDRESS, "");
@@ -207,7 +226,9 @@ public final class KvmVm implements AutoCloseable {
           KvmApi.MSR_EXIT_REASON_FILTER
               | KvmApi.MSR_EXIT_REASON_UNKNOWN
               | KvmApi.MSR_EXIT_REASON_INVAL);
-      filterMsrs();
+      if (userIrqchip) {
+        filterMsrs();
+      }
     }
   }
 
@@ -284,6 +305,9 @@ public final class KvmVm implements AutoCloseable {
   public void close() {
     if (!closed) {
       closed = true;
+      if (irqchip != null) {
+        irqchip.close();
+      }
       Libc.close(fd);
     }
   }

@@ -23,6 +23,8 @@ final class Libc {
   static final int EINTR = 4;
   static final int E2BIG = 7;
   static final int EAGAIN = 11;
+  static final int EEXIST = 17;
+  static final int EINVAL = 22;
   static final int ENOMEM = 12;
   static final int EACCES = 13;
   static final int EFAULT = 14;
@@ -31,6 +33,7 @@ final class Libc {
 
   static final int O_RDWR = 2;
   static final int O_CLOEXEC = 0x8_0000;
+  static final int O_NONBLOCK = 0x800;
 
   private static final int PROT_READ_WRITE = 3;
   private static final int MAP_SHARED = 1;
@@ -64,6 +67,19 @@ final class Libc {
   private static final MethodHandle MMAP =
       call("mmap", FunctionDescriptor.of(LONG, LONG, LONG, INT, INT, INT, LONG));
   private static final MethodHandle MUNMAP = call("munmap", FunctionDescriptor.of(INT, LONG, LONG));
+  private static final MethodHandle EVENTFD = call("eventfd", FunctionDescriptor.of(INT, INT, INT));
+  private static final MethodHandle WRITE =
+      call("write", FunctionDescriptor.of(LONG, INT, LONG, LONG));
+  private static final MethodHandle READ =
+      call("read", FunctionDescriptor.of(LONG, INT, LONG, LONG));
+  private static final MethodHandle POLL =
+      call("poll", FunctionDescriptor.of(INT, LONG, LONG, INT));
+  private static final MethodHandle SYSCALL =
+      LINKER.downcallHandle(
+          LINKER.defaultLookup().findOrThrow("syscall"),
+          FunctionDescriptor.of(LONG, LONG, LONG),
+          Linker.Option.firstVariadicArg(1),
+          Linker.Option.captureCallState("errno"));
   private static final MethodHandle GETPID = call("getpid", FunctionDescriptor.of(INT));
   private static final MethodHandle GETTID = call("gettid", FunctionDescriptor.of(INT));
   private static final MethodHandle TGKILL =
@@ -155,6 +171,77 @@ final class Libc {
   static void unmap(final long address, final long bytes) {
     try {
       final int ignored = (int) MUNMAP.invokeExact(errnoState(), address, bytes);
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /** Makes an event counter, for this process alone, whose writes do not wait. */
+  static int eventFd() {
+    final MemorySegment state = errnoState();
+    try {
+      // Safe: numbers only.
+      final int fd = (int) EVENTFD.invokeExact(state, 0, O_CLOEXEC | O_NONBLOCK);
+      if (fd < 0) {
+        throw failure("eventfd", -failed(state));
+      }
+      return fd;
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /** syscall(2) with one argument, a number; its answer, or -errno. */
+  static int systemCall(final long number, final long argument) {
+    final MemorySegment state = errnoState();
+    try {
+      final long result = (long) SYSCALL.invokeExact(state, number, argument);
+      return result < 0 ? failed(state) : (int) result;
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /**
+   * poll(2), without a limit of time.
+   *
+   * @param descriptors address of so many structs pollfd
+   * @return how many have something, or -errno
+   */
+  static int poll(final MemorySegment state, final long descriptors, final int count) {
+    try {
+      final int ready = (int) POLL.invokeExact(state, descriptors, (long) count, -1);
+      return ready < 0 ? failed(state) : ready;
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /**
+   * read(2).
+   *
+   * @param to address of room for so many bytes
+   * @return bytes read, or -errno
+   */
+  static long read(final MemorySegment state, final int fd, final long to, final long bytes) {
+    try {
+      final long got = (long) READ.invokeExact(state, fd, to, bytes);
+      return got < 0 ? failed(state) : got;
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /**
+   * write(2).
+   *
+   * @param from address of as many bytes
+   * @return bytes written, or -errno
+   */
+  static long write(final MemorySegment state, final int fd, final long from, final long bytes) {
+    try {
+      final long written = (long) WRITE.invokeExact(state, fd, from, bytes);
+      return written < 0 ? failed(state) : written;
     } catch (final Throwable t) {
       throw unexpected(t);
     }

@@ -40,6 +40,7 @@ final class KvmApiTest {
     }
     ours.put("KVM_API_VERSION", (long) KvmApi.VERSION);
     layouts(ours);
+    faults(ours);
     final Map<String, Long> theirs = compileAndRun(new ArrayList<>(ours.keySet()));
     assertTrue(theirs.size() >= MIN_CHECKED, () -> "only " + theirs.size() + " could be checked");
     ours.keySet().retainAll(theirs.keySet());
@@ -134,11 +135,49 @@ final class KvmApiTest {
     offset(to, "kvm_vcpu_events", "flags", KvmEvents.FLAGS);
   }
 
+  private static void faults(final Map<String, Long> to) {
+    to.put("UFFDIO_API", Userfaultfd.API);
+    to.put("UFFDIO_REGISTER", Userfaultfd.REGISTER);
+    to.put("UFFDIO_WAKE", Userfaultfd.WAKE);
+    to.put("UFFDIO_COPY", Userfaultfd.COPY);
+    to.put("UFFDIO_WRITEPROTECT", Userfaultfd.WRITEPROTECT);
+    to.put("UFFDIO_CONTINUE", Userfaultfd.CONTINUE);
+    to.put("UFFD_API", Userfaultfd.API_VERSION);
+    to.put("UFFD_EVENT_PAGEFAULT", (long) Userfaultfd.EVENT_PAGEFAULT);
+    to.put("UFFD_PAGEFAULT_FLAG_WRITE", (long) Userfaultfd.FLAG_WRITE);
+    to.put("UFFD_PAGEFAULT_FLAG_WP", (long) Userfaultfd.FLAG_WP);
+    to.put("UFFD_PAGEFAULT_FLAG_MINOR", (long) Userfaultfd.FLAG_MINOR);
+    to.put("UFFD_FEATURE_PAGEFAULT_FLAG_WP", Userfaultfd.FEATURE_PAGEFAULT_FLAG_WP);
+    to.put("UFFD_FEATURE_MISSING_SHMEM", Userfaultfd.FEATURE_MISSING_SHMEM);
+    to.put("UFFD_FEATURE_THREAD_ID", Userfaultfd.FEATURE_THREAD_ID);
+    to.put("UFFD_FEATURE_MINOR_SHMEM", Userfaultfd.FEATURE_MINOR_SHMEM);
+    to.put("UFFD_FEATURE_WP_HUGETLBFS_SHMEM", Userfaultfd.FEATURE_WP_HUGETLBFS_SHMEM);
+    to.put("UFFDIO_REGISTER_MODE_MISSING", Userfaultfd.MODE_MISSING);
+    to.put("UFFDIO_REGISTER_MODE_WP", Userfaultfd.MODE_WP);
+    to.put("UFFDIO_REGISTER_MODE_MINOR", Userfaultfd.MODE_MINOR);
+    to.put("UFFDIO_COPY_MODE_WP", Userfaultfd.COPY_MODE_WP);
+    to.put("sizeof(struct uffd_msg)", (long) Userfaultfd.MESSAGE_SIZE);
+    offset(to, "uffd_msg", "arg.pagefault.flags", Userfaultfd.FAULT_FLAGS);
+    offset(to, "uffd_msg", "arg.pagefault.address", Userfaultfd.FAULT_ADDRESS);
+    offset(to, "uffd_msg", "arg.pagefault.feat.ptid", Userfaultfd.FAULT_THREAD);
+    offset(to, "kvm_irqchip", "chip.pic.elcr", KvmIrqchip.PIC_ELCR);
+    offset(to, "kvm_irq_routing", "entries", KvmIrqchip.ROUTING_HEADER);
+    offset(to, "kvm_irq_routing_entry", "type", KvmIrqchip.ROUTE_TYPE);
+    offset(to, "kvm_irq_routing_entry", "u.irqchip.irqchip", KvmIrqchip.ROUTE_CHIP);
+    offset(to, "kvm_irq_routing_entry", "u.irqchip.pin", KvmIrqchip.ROUTE_PIN);
+    offset(to, "kvm_irqfd", "gsi", KvmIrqchip.IRQFD_GSI);
+    to.put("sizeof(struct kvm_irq_routing_entry)", (long) KvmIrqchip.ROUTE_SIZE);
+    to.put("sizeof(struct kvm_pit_config)", (long) KvmIrqchip.PIT_CONFIG_SIZE);
+    to.put("sizeof(struct kvm_irqchip)", (long) KvmIrqchip.CHIP_SIZE);
+    to.put("sizeof(struct kvm_irqfd)", (long) KvmIrqchip.IRQFD_SIZE);
+    to.put("sizeof(struct kvm_irq_level)", (long) KvmIrqchip.LEVEL_SIZE);
+  }
+
   /** What the header says of each expression; one that it does not know is left out. */
   private Map<String, Long> compileAndRun(final List<String> expressions) throws Exception {
     final StringBuilder source = new StringBuilder();
     source.append(
-        "#include <linux/kvm.h>\n#include <stddef.h>\n#include <stdio.h>\nint main() {\n");
+        "#include <linux/kvm.h>\n#include <linux/userfaultfd.h>\n#include <stddef.h>\n#include <stdio.h>\nint main() {\n");
     for (final String expression : expressions) {
       source.append(
           "printf(\"" + expression + "=%llu\\n\", (unsigned long long)(" + expression + "));\n");
