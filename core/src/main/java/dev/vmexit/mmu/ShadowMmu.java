@@ -2,7 +2,6 @@ package dev.vmexit.mmu;
 
 import dev.vmexit.memory.WriteListener;
 import dev.vmexit.x86.PageFaultError;
-import dev.vmexit.x86.Pte;
 import java.util.Objects;
 
 /**
@@ -252,12 +251,10 @@ public final class ShadowMmu implements Mmu, WriteListener {
    * @return {@link Fault#outcome}
    */
   public int handleFault(final long gva, final int errorCode, final Fault out) {
-    int access = accessOf(errorCode);
+    final int access = accessOf(errorCode);
     final Walk walk = out.walk;
-    if ((errorCode & (ERROR_KEYS | ERROR_KEY_0)) != 0) {
-      walker.probe(context, gva, access & ~WRITE, walk);
-      access &= mayBeForbidden(errorCode, walk) ? ~WRITE : -1;
-    }
+    walk.suspectKeys =
+        ((errorCode & ERROR_KEY_0) != 0 ? 1 : 0) | ((errorCode & ERROR_KEYS) != 0 ? 2 : 0);
     walker.walk(context, gva, access, walk);
     if (!walk.ok) {
       paths.touch(gva);
@@ -271,16 +268,8 @@ public final class ShadowMmu implements Mmu, WriteListener {
     out.errorCode = 0;
     final int leafPage = paths.toLeaf(gva, walk);
     // After the path: its tables are shadowed by now, and one of them may be the target.
-    out.outcome = install(leafPage, (int) (gva >>> 12) & 511, walk, (access & WRITE) != 0);
+    out.outcome = install(leafPage, (int) (gva >>> 12) & 511, walk, (walk.access & WRITE) != 0);
     return out.outcome;
-  }
-
-  private static boolean mayBeForbidden(final int errorCode, final Walk walk) {
-    if (!walk.ok || !walk.user || walk.count == 0) {
-      return false;
-    }
-    final boolean other = (walk.entryValue[walk.count - 1] & Pte.PROTECTION_KEY) != 0;
-    return (errorCode & (other ? ERROR_KEYS : ERROR_KEY_0)) != 0;
   }
 
   /** A PKRU that makes {@link #translate} miss with such an error code, for a replay. */

@@ -19,6 +19,10 @@ final class MachineReset {
   private final MemoryControl memory;
   private final Supplier<PcPlatform> platforms;
   private final Consumer<String> told;
+  private boolean wanted;
+
+  /** The reset that is wanted has no record of its own. */
+  private boolean unrecorded;
 
   /**
    * Makes the reset of one machine.
@@ -42,18 +46,38 @@ final class MachineReset {
     this.told = told;
   }
 
-  /** Tells the user. */
-  void tell(final String source) {
-    told.accept(source);
+  /** A device resets the machine, once the access that had it do so is complete. */
+  void want(final String source) {
+    if (!wanted) {
+      told.accept(source);
+      wanted = true;
+      unrecorded = true;
+    }
+  }
+
+  /** The chipset takes a processor that has shut down for a reason to reset it. */
+  void wantAfterShutdown() {
+    told.accept("processor's shutdown after a triple fault");
+    wanted = true;
+  }
+
+  boolean isWanted() {
+    return wanted;
   }
 
   /**
    * Resets.
    *
    * @param now of the machine's clock, ns: the time-stamp counter begins at 0 again
+   * @param beside takes a record of the reset, unless one tells of it already
    * @return the devices
    */
-  PcPlatform restart(final long now) {
+  PcPlatform restart(final long now, final SideRecords beside) {
+    if (unrecorded) {
+      beside.reset();
+    }
+    wanted = false;
+    unrecorded = false;
     final PcPlatform platform = platforms.get();
     vcpu.reset();
     VirtualMachine.apply(entry, vcpu.state());

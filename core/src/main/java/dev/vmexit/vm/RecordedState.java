@@ -1,10 +1,13 @@
 package dev.vmexit.vm;
 
 import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.exit.VectorState;
+import dev.vmexit.irq.Irqchip;
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.mmu.Fault;
 import dev.vmexit.mmu.PagingContext;
 import dev.vmexit.mmu.PagingMode;
+import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.TableWrites;
 import dev.vmexit.vcpu.Vcpu;
@@ -37,10 +40,11 @@ final class RecordedState {
   }
 
   /** A record beside an exit: it takes no time, and its rip is where the vCPU stands. */
-  static void beside(final ExitEvent e, final long s) {
+  static ExitEvent beside(final ExitEvent e, final long s) {
     e.rip = HostMemory.getLong(s + StateLayout.RIP);
     e.guestTime = 0;
     e.handlerTime = 0;
+    return e;
   }
 
   /** The PDPTEs are read when CR3 is loaded, so the record must show them to a replay. */
@@ -52,6 +56,18 @@ final class RecordedState {
         e.walkValue[i] = context.pdpte(i);
       }
     }
+  }
+
+  /** All that a replay must know of what came before, with shadow tables that begin anew. */
+  static ExitEvent checkpoint(final ExitEvent e, final Irqchip irqchip, final ShadowMmu shadow) {
+    e.detail = ExitEvent.KICK_CHECKPOINT;
+    irqchip.saveVectors(e.vcpu, e.data);
+    e.dataLength = VectorState.LENGTH;
+    if (shadow != null) {
+      pdptes(e, shadow.context());
+      shadow.flushAll();
+    }
+    return e;
   }
 
   /** The instruction, and what it wants. */

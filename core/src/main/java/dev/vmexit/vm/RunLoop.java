@@ -77,11 +77,6 @@ public final class RunLoop implements PlatformEvents {
   /** What a reset does; null where it ends the run. */
   private MachineReset onReset;
 
-  private boolean resetWanted;
-
-  /** The reset that is wanted has no record of its own yet. */
-  private boolean deviceResets;
-
   /** Whether the group's lock is ours. */
   private boolean holding;
 
@@ -119,7 +114,7 @@ public final class RunLoop implements PlatformEvents {
     this.waitsForStartup = number > 0 && !platform.hasKernelIrqchip();
     group.onKick(number, vcpu::kick);
     if (number == 0) {
-      input = new MachineInput(commands, platform, group);
+      input = new MachineInput(commands, platform, group, this::checkpoint);
       commands.onOffer(vcpu::kick);
     } else {
       input = null;
@@ -175,7 +170,7 @@ public final class RunLoop implements PlatformEvents {
       while (reason >= 0) {
         reason = handle(reason);
       }
-      if (resetWanted) {
+      if (onReset != null && onReset.isWanted()) {
         restart();
       }
       entered = hostClock.nanoTime();
@@ -203,12 +198,7 @@ public final class RunLoop implements PlatformEvents {
 
   /** Starts the machine again: all devices are new, and the vCPU is where it began. */
   private void restart() {
-    resetWanted = false;
-    if (deviceResets) {
-      deviceResets = false;
-      beside.reset();
-    }
-    platform = onReset.restart(clock.nanos());
+    platform = onReset.restart(clock.nanos(), beside);
     irqchip = platform.irqchip();
     msrs = new MachineMsrs(number, vcpu, irqchip, clock);
     irqchip.tscOffset(number, HostMemory.getLong(state + StateLayout.TSC_OFFSET));
@@ -335,6 +325,14 @@ public final class RunLoop implements PlatformEvents {
     if (sink.wants(event.kind)) {
       event.handlerTime = hostClock.nanoTime() - left;
       sink.write(event);
+    }
+  }
+
+  /** What a replay can start at; between two exits, or while one waits for an interrupt. */
+  private void checkpoint() {
+    beside.checkpoint(irqchip, shadow);
+    if (number == 0 && memory.state() != MemoryMap.PLAIN) {
+      beside.memoryMapped(memory.state());
     }
   }
 
@@ -557,9 +555,7 @@ public final class RunLoop implements PlatformEvents {
     event.detail = detail;
     finish();
     if (onReset != null && detail == ExitEvent.SHUTDOWN_TRIPLE_FAULT) {
-      // The chipset takes a processor that has shut down for a reason to reset it.
-      onReset.tell("processor's shutdown after a triple fault");
-      resetWanted = true;
+      onReset.wantAfterShutdown();
     } else {
       end(reason);
     }
@@ -577,10 +573,8 @@ public final class RunLoop implements PlatformEvents {
     if (onReset == null) {
       group.detail(source);
       end(RunEnd.RESET);
-    } else if (!resetWanted) {
-      onReset.tell(source);
-      resetWanted = true;
-      deviceResets = true;
+    } else {
+      onReset.want(source);
     }
   }
 

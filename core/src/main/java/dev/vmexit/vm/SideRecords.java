@@ -3,6 +3,8 @@ package dev.vmexit.vm;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
+import dev.vmexit.irq.Irqchip;
+import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.vcpu.Vcpu;
 
 /**
@@ -73,6 +75,14 @@ final class SideRecords implements RecordedDma.Listener {
         System.arraycopy(from, at + done, event.data, 0, bytes);
         end();
       }
+    }
+  }
+
+  /** All that a replay must know to start here; shadow tables begin anew. */
+  void checkpoint(final Irqchip irqchip, final ShadowMmu shadow) {
+    if (begin(ExitKind.KICK)) {
+      RecordedState.checkpoint(event, irqchip, shadow);
+      end();
     }
   }
 

@@ -98,7 +98,8 @@ public final class ExitFormatter {
           out.append(MemoryMap.text(event.value));
         }
       }
-      case IRQ_WINDOW, KICK -> {}
+      case KICK -> out.append(event.detail == ExitEvent.KICK_CHECKPOINT ? "checkpoint" : "");
+      case IRQ_WINDOW -> {}
     }
   }
 

@@ -1,6 +1,7 @@
 package dev.vmexit.vcpu.soft;
 
 import dev.vmexit.memory.HostMemory;
+import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.Vector;
 
@@ -248,5 +249,36 @@ abstract class ExitingCpu extends SoftCpu {
       describe(gpa, size, true, value);
     }
     request(VcpuExit.MMIO);
+  }
+
+  /** Describes an exit that no instruction asks for. */
+  final int leave(final int reason) {
+    exit.reason = reason;
+    exit.rip = HostMemory.getLong(state + StateLayout.RIP);
+    exit.instructionLength = 0;
+    exit.errorCode = 0;
+    exit.address = 0;
+    exit.value = 0;
+    exit.size = 0;
+    exit.write = false;
+    return reason;
+  }
+
+  /** Copies the bytes of an op for the record. */
+  final void capture(final Block block, final int index) {
+    if (block == null) {
+      exit.instructionLength = 0;
+      return;
+    }
+    final int from = block.offsets[index];
+    final int to = index + 1 < block.offsets.length ? block.offsets[index + 1] : block.length;
+    final long host = block.host + from;
+    final int length = to - from;
+    final int first = (int) Math.min(length, 4096 - (host & 0xFFF));
+    HostMemory.copyOut(host, exit.instruction, 0, first);
+    if (first < length) {
+      HostMemory.copyOut(block.crossHost, exit.instruction, first, (long) length - first);
+    }
+    exit.instructionLength = length;
   }
 }

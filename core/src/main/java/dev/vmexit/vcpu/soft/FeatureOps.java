@@ -120,9 +120,8 @@ final class FeatureOps {
     }
     final boolean masked = extensions != 0;
     final boolean wakeable = masked || (cpu.systemFlags() & Flags.IF) != 0;
-    final boolean waits = cpu.monitor().beginWait();
+    final boolean waits = cpu.monitor().beginWait(masked);
     if (waits && wakeable && !cpu.stepping()) {
-      cpu.waitForStore(masked);
       cpu.notice(VcpuExit.HLT, 0, 0);
     }
   }

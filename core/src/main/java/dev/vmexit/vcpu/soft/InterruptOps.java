@@ -115,7 +115,7 @@ final class InterruptOps {
   private static void halt(final SoftVcpu cpu, final SystemOp op) {
     SystemOps.privileged(cpu);
     if (!cpu.stepping()) {
-      cpu.waitForInterrupt();
+      cpu.monitor().beginHalt();
       cpu.notice(VcpuExit.HLT, 0, 0);
     }
   }

@@ -23,6 +23,9 @@ final class Monitor {
   /** That of the line that MWAIT waits for, or did last. */
   private long waiting = NONE;
 
+  private boolean forStore;
+  private boolean forMasked;
+
   Monitor(final GuestMemory memory) {
     this.memory = memory;
   }
@@ -46,15 +49,38 @@ final class Monitor {
     }
   }
 
-  /** MWAIT, which takes the armed line: false where there is none, or it has changed already. */
-  boolean beginWait() {
+  /**
+   * MWAIT, which takes the armed line.
+   *
+   * @param maskedWakes an interrupt ends the wait though RFLAGS.IF masks it
+   * @return false where no line is armed, or it has changed already
+   */
+  boolean beginWait(final boolean maskedWakes) {
     waiting = armed;
     armed = NONE;
-    return !isTriggered();
+    forStore = true;
+    forMasked = maskedWakes;
+    return !hasChanged();
+  }
+
+  /** HLT: interrupts alone end the wait. */
+  void beginHalt() {
+    forStore = false;
+    forMasked = false;
+  }
+
+  /** See {@link dev.vmexit.vcpu.Vcpu#wakesForMasked}. */
+  boolean wakesForMasked() {
+    return forMasked;
+  }
+
+  /** See {@link dev.vmexit.vcpu.Vcpu#wakesForStore}. */
+  boolean wakesForStore() {
+    return forStore && hasChanged();
   }
 
   /** Whether the line that is waited for is no longer as it was, or there is none. */
-  boolean isTriggered() {
+  private boolean hasChanged() {
     final long host = waiting == NONE ? 0 : memory.hostAddress(waiting);
     if (host == 0) {
       return true;

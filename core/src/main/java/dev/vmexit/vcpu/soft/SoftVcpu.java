@@ -33,8 +33,6 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   private final PendingEvent pending = new PendingEvent(delivery, attention);
   private final DebugTraps debugTraps = new DebugTraps(this);
   private final Monitor monitor = new Monitor(memory);
-  private boolean waitsForStore;
-  private boolean maskedWake;
   private final Msrs msrs = new Msrs(this);
   private final WriteListener writeListener = this::memoryWritten;
 
@@ -73,7 +71,6 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     monitor.reset();
     debugTraps.afterDelivery();
     noticeBare = false;
-    waitsForStore = false;
     windowWanted = false;
     shadow = false;
     shadowFresh = false;
@@ -377,36 +374,6 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     }
   }
 
-  private int leave(final int reason) {
-    exit.reason = reason;
-    exit.rip = HostMemory.getLong(state + StateLayout.RIP);
-    exit.instructionLength = 0;
-    exit.errorCode = 0;
-    exit.address = 0;
-    exit.value = 0;
-    exit.size = 0;
-    exit.write = false;
-    return reason;
-  }
-
-  /** Copies the bytes of an op for the record. */
-  private void capture(final Block block, final int index) {
-    if (block == null) {
-      exit.instructionLength = 0;
-      return;
-    }
-    final int from = block.offsets[index];
-    final int to = index + 1 < block.offsets.length ? block.offsets[index + 1] : block.length;
-    final long host = block.host + from;
-    final int length = to - from;
-    final int first = (int) Math.min(length, 4096 - (host & 0xFFF));
-    HostMemory.copyOut(host, exit.instruction, 0, first);
-    if (first < length) {
-      HostMemory.copyOut(block.crossHost, exit.instruction, first, (long) length - first);
-    }
-    exit.instructionLength = length;
-  }
-
   /** Deals with what asks for attention; a reason to leave, or -1. */
   private int answerAttention(final Block lastBlock) {
     final int bits = attention.bits();
@@ -500,26 +467,14 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     return monitor;
   }
 
-  /** HLT: what the exit to come waits for. */
-  void waitForInterrupt() {
-    waitsForStore = false;
-    maskedWake = false;
-  }
-
-  /** MWAIT: the same. */
-  void waitForStore(final boolean masked) {
-    waitsForStore = true;
-    maskedWake = masked;
-  }
-
   @Override
   public boolean wakesForMasked() {
-    return maskedWake;
+    return monitor.wakesForMasked();
   }
 
   @Override
   public boolean wakesForStore() {
-    return waitsForStore && monitor.isTriggered();
+    return monitor.wakesForStore();
   }
 
   PendingEvent pending() {

@@ -12,13 +12,14 @@ import dev.vmexit.x86.encode.Assembler;
 import dev.vmexit.x86.encode.Condition;
 import dev.vmexit.x86.encode.Memory;
 import dev.vmexit.x86.encode.Register;
+import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 
 /** Two vCPUs in two threads count in the same guest memory: no count is lost (SDM Vol. 3A, 8.1). */
 class LockedAccessTest {
-  private static final int ROUNDS = 50_000;
+  private static final int ROUNDS = 150_000;
   private static final long RAM = 0x10_0000;
   private static final long CODE = 0x1000;
   private static final int DATA = 0x8000;
@@ -54,9 +55,10 @@ class LockedAccessTest {
     memory.write(CODE, code, 0, code.length);
     final SoftVcpu[] vcpus = {vcpu(memory), vcpu(memory)};
     final AtomicReference<Throwable> failure = new AtomicReference<>();
-    final Thread other = new Thread(() -> run(vcpus[1], failure));
+    final CyclicBarrier start = new CyclicBarrier(2);
+    final Thread other = new Thread(() -> run(vcpus[1], start, failure));
     other.start();
-    run(vcpus[0], failure);
+    run(vcpus[0], start, failure);
     other.join();
     for (final SoftVcpu vcpu : vcpus) {
       vcpu.close();
@@ -65,8 +67,10 @@ class LockedAccessTest {
     return memory;
   }
 
-  private static void run(final SoftVcpu vcpu, final AtomicReference<Throwable> failure) {
+  private static void run(
+      final SoftVcpu vcpu, final CyclicBarrier start, final AtomicReference<Throwable> failure) {
     try {
+      start.await();
       assertEquals(VcpuExit.HLT, vcpu.enter(Long.MAX_VALUE));
     } catch (final Throwable t) {
       failure.set(t);
