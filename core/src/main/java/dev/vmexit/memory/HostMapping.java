@@ -20,6 +20,7 @@ import java.util.Locale;
 final class HostMapping {
   private static final int PROT_READ = 1;
   private static final int PROT_WRITE = 2;
+  private static final int PROT_EXEC = 4;
   private static final int MAP_SHARED = 0x01;
   private static final int MAP_PRIVATE = 0x02;
   private static final int MAP_ANONYMOUS = 0x20;
@@ -30,6 +31,8 @@ final class HostMapping {
 
   /** Alignment of a mapping to its guest address, so that huge pages can back it. */
   private static final long HUGE = 2L << 20;
+
+  private static final long CODE_PAGE = 4096;
 
   private static final Linker LINKER = Linker.nativeLinker();
   private static final StructLayout ERRNO_STATE = Linker.Option.captureStateLayout();
@@ -64,6 +67,14 @@ final class HostMapping {
   private static final MethodHandle MADVISE =
       errnoCall(
           "madvise",
+          FunctionDescriptor.of(
+              ValueLayout.JAVA_INT,
+              ValueLayout.JAVA_LONG,
+              ValueLayout.JAVA_LONG,
+              ValueLayout.JAVA_INT));
+  private static final MethodHandle MPROTECT =
+      errnoCall(
+          "mprotect",
           FunctionDescriptor.of(
               ValueLayout.JAVA_INT,
               ValueLayout.JAVA_LONG,
@@ -166,6 +177,31 @@ final class HostMapping {
     } catch (final Throwable t) {
       throw rethrow(t);
     }
+  }
+
+  /**
+   * Maps x86-64 machine code for ever, never writable and executable at once.
+   *
+   * @param code position-independent, of one page at most
+   * @return its address, or 0 where this host runs no such code
+   */
+  static long executable(final byte[] code) {
+    if (!System.getProperty("os.arch").equals("amd64")) {
+      return 0;
+    }
+    final long page = mmap(CODE_PAGE, CODE_PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    HostMemory.copyIn(code, 0, page, code.length);
+    try (Arena arena = Arena.ofConfined()) {
+      final MemorySegment state = arena.allocate(ERRNO_STATE);
+      // Safe: the page is this call's own until it returns it.
+      if ((int) MPROTECT.invokeExact(state, page, CODE_PAGE, PROT_READ | PROT_EXEC) == 0) {
+        return page;
+      }
+    } catch (final Throwable t) {
+      throw rethrow(t);
+    }
+    unmap(page, CODE_PAGE);
+    return 0;
   }
 
   /** Gives a mapping, or a part of one, back. The caller owns the range and uses it no more. */

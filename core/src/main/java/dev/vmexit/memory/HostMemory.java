@@ -84,6 +84,47 @@ public final class HostMemory {
     }
   }
 
+  /**
+   * Replaces {@code size} bytes (1, 2, 4 or 8) where they are as expected, as one step in the sight
+   * of all threads and of KVM's vCPUs, with the order of a volatile read and write.
+   *
+   * <p>That holds for whatever lies within an aligned eight bytes. An operand that crosses such a
+   * boundary is compared and stored in two steps: the JDK has no operation for it, and a
+   * processor's own would be a split lock, which hosts slow down or forbid.
+   *
+   * @return whether they were, and the value is stored
+   */
+  public static boolean compareAndSet(
+      final long address, final int size, final long expected, final long value) {
+    if (size == 8 && (address & 7) == 0) {
+      return UnsafeApi.compareAndSetLong(null, address, expected, value);
+    }
+    if (size == 4 && (address & 3) == 0) {
+      return UnsafeApi.compareAndSetInt(null, address, (int) expected, (int) value);
+    }
+    final long mask = -1L >>> 64 - 8 * size;
+    final int shift = (int) (address & 7) * 8;
+    if (shift + 8 * size > 64) {
+      if (get(address, size) != (expected & mask)) {
+        return false;
+      }
+      put(address, size, value);
+      return true;
+    }
+    final long container = address & -8L;
+    final long field = mask << shift;
+    while (true) {
+      final long word = UnsafeApi.getLongVolatile(null, container);
+      if ((word & field) != (expected << shift & field)) {
+        return false;
+      }
+      final long replaced = word & ~field | value << shift & field;
+      if (UnsafeApi.compareAndSetLong(null, container, word, replaced)) {
+        return true;
+      }
+    }
+  }
+
   /** Copies between two places outside the heap. */
   public static void copy(final long from, final long to, final long length) {
     UnsafeApi.copyMemory(from, to, length);

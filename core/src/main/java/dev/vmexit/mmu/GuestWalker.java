@@ -38,7 +38,7 @@ public final class GuestWalker {
   public void walk(final PagingContext context, final long gva, final int access, final Walk walk) {
     probe(context, gva, access, walk);
     if (walk.ok) {
-      setAccessed(access, walk);
+      setAccessed(walk.access, walk);
     }
   }
 
@@ -46,6 +46,7 @@ public final class GuestWalker {
   public void probe(
       final PagingContext context, final long gva, final int access, final Walk walk) {
     walk.count = 0;
+    walk.access = access;
     switch (context.mode()) {
       case NONE -> identity(gva, walk);
       case BITS32 -> walk32(context, gva, access, walk);
@@ -173,23 +174,37 @@ public final class GuestWalker {
 
   private static void finish(
       final PagingContext context,
-      final int access,
+      final int asked,
       final long leaf,
       final long allSet,
       final boolean noExecute,
       final Walk walk) {
     walk.writable = (allSet & Pte.WRITABLE) != 0;
     walk.user = (allSet & Pte.USER) != 0;
+    final int access = isSuspect(leaf, walk) ? asked & ~Translation.WRITE : asked;
+    walk.access = access;
     walk.noExecute = noExecute;
     walk.global = (leaf & Pte.GLOBAL) != 0 && context.pge();
     walk.dirty = (leaf & Pte.DIRTY) != 0;
     walk.rights = context.rights(access, walk.writable, walk.user, noExecute);
+    int error = PageFaultError.PRESENT;
+    if (walk.pkru != 0 && walk.user) {
+      final int left = context.keyRights(PagingContext.MAY_ALL, access, leaf, walk.pkru);
+      walk.rights &= left;
+      error |= (left & PagingContext.needed(access)) == 0 ? PageFaultError.PROTECTION_KEY : 0;
+    }
     if ((walk.rights & PagingContext.needed(access)) == 0) {
-      fault(walk, context.errorCode(access) | PageFaultError.PRESENT);
+      fault(walk, context.errorCode(access) | error);
     } else {
       walk.ok = true;
       walk.errorCode = 0;
     }
+  }
+
+  private static boolean isSuspect(final long leaf, final Walk walk) {
+    return walk.suspectKeys != 0
+        && walk.user
+        && (walk.suspectKeys & ((leaf & Pte.PROTECTION_KEY) == 0 ? 1 : 2)) != 0;
   }
 
   private static void fault(final Walk walk, final int errorCode) {

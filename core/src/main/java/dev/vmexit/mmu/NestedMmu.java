@@ -33,6 +33,7 @@ public final class NestedMmu implements Mmu {
   @Override
   public void translate(final long gva, final int access, final Result result) {
     final Walk w = walk;
+    w.pkru = result.pkru;
     walker.walk(context, gva, access, w);
     if (!w.ok) {
       result.outcome = Result.GUEST_FAULT;

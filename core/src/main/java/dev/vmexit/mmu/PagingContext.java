@@ -2,6 +2,7 @@ package dev.vmexit.mmu;
 
 import dev.vmexit.x86.ControlRegisters;
 import dev.vmexit.x86.PageFaultError;
+import dev.vmexit.x86.Pte;
 
 /**
  * The registers that govern paging, and what follows from them: mode, access rights, error codes. A
@@ -191,6 +192,23 @@ public final class PagingContext {
       rights |= MAY_FETCH;
     }
     return rights;
+  }
+
+  /**
+   * What of these rights to a user page its protection key leaves (SDM Vol. 3A, 4.6.2).
+   *
+   * @param entry that maps the page, with the key
+   * @param pkru 0 where keys are not in force
+   */
+  public int keyRights(final int rights, final int access, final long entry, final int pkru) {
+    final int key = (int) (entry >>> Pte.PROTECTION_KEY_SHIFT) & 15;
+    final int denied = pkru >>> 2 * key & 3;
+    if ((denied & 1) != 0) {
+      return rights & MAY_FETCH;
+    }
+    return (denied & 2) != 0 && (wp || (access & Translation.USER) != 0)
+        ? rights & ~MAY_WRITE
+        : rights;
   }
 
   /** The right that an access needs: one MAY_* bit. */

@@ -40,6 +40,15 @@ public final class ShadowMmu implements Mmu, WriteListener {
    */
   public static final int ERROR_SMAP_OVERRIDE = 1 << 16;
 
+  /**
+   * Bits beside the architecture's of a store that missed where no spte is: some protection key
+   * other than 0, and key 0, forbids something. The walk does not set the dirty bit then, as the
+   * page's key, seen once its spte stands, may forbid the store.
+   */
+  public static final int ERROR_KEYS = 1 << 17;
+
+  public static final int ERROR_KEY_0 = 1 << 18;
+
   private static final TlbControl NO_TLB =
       new TlbControl() {
         @Override
@@ -163,9 +172,20 @@ public final class ShadowMmu implements Mmu, WriteListener {
       page = Spte.page(spte);
       shift -= 9;
     }
-    final int rights =
+    int rights =
         context.rights(
             access, (allSet & Spte.WRITABLE) != 0, (allSet & Spte.USER) != 0, anySet < 0);
+    if (result.pkru != 0 && (allSet & Spte.USER) != 0) {
+      final int left =
+          context.keyRights(PagingContext.MAY_ALL, access, anySet & Spte.KEY, result.pkru);
+      if ((left & PagingContext.needed(access)) == 0) {
+        result.outcome = Result.GUEST_FAULT;
+        result.errorCode =
+            context.errorCode(access) | PageFaultError.PRESENT | PageFaultError.PROTECTION_KEY;
+        return;
+      }
+      rights &= left;
+    }
     final boolean write = (access & WRITE) != 0;
     if ((rights & PagingContext.needed(access)) == 0 || (write && (spte & Spte.DIRTY) == 0)) {
       miss(access, PageFaultError.PRESENT, result);
@@ -214,6 +234,10 @@ public final class ShadowMmu implements Mmu, WriteListener {
     if ((access & SMAP_OVERRIDE) != 0 && context.smap()) {
       code |= ERROR_SMAP_OVERRIDE;
     }
+    if (present == 0 && (access & WRITE) != 0) {
+      code |=
+          ((result.pkru & ~3) != 0 ? ERROR_KEYS : 0) | ((result.pkru & 3) != 0 ? ERROR_KEY_0 : 0);
+    }
     result.outcome = Result.MISS;
     result.errorCode = code;
   }
@@ -229,6 +253,8 @@ public final class ShadowMmu implements Mmu, WriteListener {
   public int handleFault(final long gva, final int errorCode, final Fault out) {
     final int access = accessOf(errorCode);
     final Walk walk = out.walk;
+    walk.suspectKeys =
+        ((errorCode & ERROR_KEY_0) != 0 ? 1 : 0) | ((errorCode & ERROR_KEYS) != 0 ? 2 : 0);
     walker.walk(context, gva, access, walk);
     if (!walk.ok) {
       paths.touch(gva);
@@ -242,8 +268,13 @@ public final class ShadowMmu implements Mmu, WriteListener {
     out.errorCode = 0;
     final int leafPage = paths.toLeaf(gva, walk);
     // After the path: its tables are shadowed by now, and one of them may be the target.
-    out.outcome = install(leafPage, (int) (gva >>> 12) & 511, walk, (access & WRITE) != 0);
+    out.outcome = install(leafPage, (int) (gva >>> 12) & 511, walk, (walk.access & WRITE) != 0);
     return out.outcome;
+  }
+
+  /** A PKRU that makes {@link #translate} miss with such an error code, for a replay. */
+  public static int pkruOf(final int errorCode) {
+    return ((errorCode & ERROR_KEYS) != 0 ? ~3 : 0) | ((errorCode & ERROR_KEY_0) != 0 ? 3 : 0);
   }
 
   private static int accessOf(final int errorCode) {
@@ -271,7 +302,9 @@ public final class ShadowMmu implements Mmu, WriteListener {
     } else {
       final long entry = walk.entryValue[walk.count - 1];
       // Above a direct page the rights stand in the link.
-      spte = Spte.PRESENT | (walk.pageShift == 12 ? entry & Spte.RIGHTS : Spte.ALL_RIGHTS);
+      spte =
+          Spte.PRESENT
+              | (walk.pageShift == 12 ? entry & (Spte.RIGHTS | Spte.KEY) : Spte.ALL_RIGHTS);
       spte |= entry & Spte.GLOBAL;
       spte |= walk.dirty ? Spte.DIRTY : 0;
     }

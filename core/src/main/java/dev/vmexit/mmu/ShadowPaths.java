@@ -94,7 +94,7 @@ final class ShadowPaths {
               entry & Spte.RIGHTS);
       level--;
     }
-    long rights = walk.entryValue[walk.count - 1] & Spte.RIGHTS;
+    long rights = walk.entryValue[walk.count - 1] & (Spte.RIGHTS | Spte.KEY);
     while (level > 1) {
       page = direct(page, level, gva, walk.gpa, rights);
       rights = Spte.ALL_RIGHTS;

@@ -107,6 +107,9 @@ final class ShadowUpdates {
     pages.setLeaf(
         page,
         index,
-        gpa | frameBits(gpa) | Spte.PRESENT | (entry & (Spte.RIGHTS | Spte.DIRTY | Spte.GLOBAL)));
+        gpa
+            | frameBits(gpa)
+            | Spte.PRESENT
+            | (entry & (Spte.RIGHTS | Spte.KEY | Spte.DIRTY | Spte.GLOBAL)));
   }
 }

@@ -7,8 +7,8 @@ import dev.vmexit.x86.Pte;
  * absent entry.
  *
  * <pre>
- *   63     62..40  39..12                         11..9  8  7     6      5      4    3     2  1  0
- *   XD     0       frame (leaf) or page (link)    0      G  LINK  DIRTY  WPROT  ROM  MMIO  U  W  1
+ *   63  62..59  58..40  39..12                    11..9  8  7     6      5      4    3     2  1  0
+ *   XD  key     0       frame (leaf) or page (link) 0    G  LINK  DIRTY  WPROT  ROM  MMIO  U  W  1
  * </pre>
  */
 final class Spte {
@@ -37,6 +37,9 @@ final class Spte {
 
   static final long GLOBAL = Pte.GLOBAL;
   static final long NO_EXECUTE = Pte.NO_EXECUTE;
+
+  /** The protection key; of a large page in the link above its direct page. */
+  static final long KEY = Pte.PROTECTION_KEY;
 
   /** The guest's bits that entries of every level share. */
   static final long RIGHTS = WRITABLE | USER | NO_EXECUTE;

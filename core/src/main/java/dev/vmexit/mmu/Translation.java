@@ -24,7 +24,10 @@ public interface Translation {
     /** {@link #gpa} is backed by a slot; the permissions say what the TLB may keep. */
     public static final int OK = 0;
 
-    /** The guest's own tables forbid it: raise #PF with {@link #errorCode}. Nested only. */
+    /**
+     * The guest's own tables forbid it: raise #PF with {@link #errorCode}. With shadow tables only
+     * where a protection key does.
+     */
     public static final int GUEST_FAULT = 1;
 
     /** No shadow entry (or it forbids the access): exit PAGE_FAULT with {@link #errorCode}. */
@@ -34,6 +37,9 @@ public interface Translation {
     public static final int NO_SLOT = 3;
 
     public int outcome;
+
+    /** Given by the caller: PKRU where protection keys are in force, else 0. */
+    public int pkru;
 
     /** Full guest-physical address, offset included. */
     public long gpa;

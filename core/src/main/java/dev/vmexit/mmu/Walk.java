@@ -5,6 +5,18 @@ public final class Walk {
   /** Entries that one walk can read. */
   public static final int MAX_ENTRIES = 4;
 
+  /** Given by the caller: PKRU where protection keys are in force, else 0. */
+  public int pkru;
+
+  /**
+   * Given by the caller: a store to a page of a key in this set is taken for a load, as the key may
+   * forbid it. Bit 0 is key 0, bit 1 are all others.
+   */
+  public int suspectKeys;
+
+  /** The access as it was taken. */
+  public int access;
+
   /** The access is allowed; else {@link #errorCode} is that of the #PF. */
   public boolean ok;
 

@@ -124,6 +124,9 @@ public final class StateLayout {
   public static final int FPU_DS = 0x4A4;
   public static final int MXCSR = 0x4A8;
 
+  /** Rights of the 16 protection keys: access and write disable, 2 bits each. */
+  public static final int PKRU = 0x4AC;
+
   /** 16 registers of 32 bytes: XMM in the low half, YMM's upper half above. */
   public static final int XMM = 0x500;
 

@@ -65,6 +65,16 @@ public interface Vcpu extends AutoCloseable {
     return "";
   }
 
+  /** After an exit of HLT: whether an interrupt ends the wait though RFLAGS.IF masks it. */
+  default boolean wakesForMasked() {
+    return false;
+  }
+
+  /** After an exit of HLT: whether what it waits for in memory has come (MWAIT). */
+  default boolean wakesForStore() {
+    return false;
+  }
+
   /** Makes a running or the next {@link #enter} leave with KICK soon. Any thread. */
   void kick();
 

@@ -10,8 +10,7 @@ import dev.vmexit.vcpu.kvm.KvmSystem;
 import dev.vmexit.vcpu.kvm.KvmVcpu;
 import dev.vmexit.vcpu.kvm.KvmVm;
 import dev.vmexit.vcpu.kvm.PageFaultWatch;
-import dev.vmexit.vcpu.soft.CpuModel;
-import dev.vmexit.vcpu.soft.SoftVcpu;
+import java.util.function.Function;
 import java.util.function.IntFunction;
 
 /** The VM of a machine on KVM: its memory slots, its vCPUs, and by option its irqchip. */
@@ -44,14 +43,19 @@ final class KvmProcessors implements AutoCloseable {
   /**
    * Makes a VM with its vCPUs, each with the MMU of the interpreter that finishes for it.
    *
+   * @param interpreters make the vCPU that finishes, by its MMU
    * @param vcpus filled in; closed by the caller, before this
    * @param mmus filled in
    */
   static KvmProcessors create(
-      final GuestMemory memory, final KvmOptions options, final Vcpu[] vcpus, final Mmu[] mmus) {
+      final GuestMemory memory,
+      final KvmOptions options,
+      final Function<Mmu, Vcpu> interpreters,
+      final Vcpu[] vcpus,
+      final Mmu[] mmus) {
     try (KvmSystem system = KvmSystem.open()) {
       final KvmVm vm = system.createVm();
-      SoftVcpu interpreter = null;
+      Vcpu interpreter = null;
       int made = 0;
       try {
         KvmIrqchip irqchip = null;
@@ -63,8 +67,7 @@ final class KvmProcessors implements AutoCloseable {
         vm.setMemory(memory, false);
         while (made < vcpus.length) {
           mmus[made] = new NestedMmu(memory);
-          interpreter = new SoftVcpu(memory, mmus[made], CpuModel.max());
-          interpreter.ignoreWrites();
+          interpreter = interpreters.apply(mmus[made]);
           vcpus[made] = vm.createVcpu(made, memory, interpreter, mmus[made]);
           interpreter = null;
           made++;

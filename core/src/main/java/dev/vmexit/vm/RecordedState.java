@@ -1,11 +1,15 @@
 package dev.vmexit.vm;
 
 import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.exit.VectorState;
+import dev.vmexit.irq.Irqchip;
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.mmu.PagingContext;
 import dev.vmexit.mmu.PagingMode;
+import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
+import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.PageFaultError;
 import dev.vmexit.x86.Seg;
 
@@ -35,10 +39,11 @@ final class RecordedState {
   }
 
   /** A record beside an exit: it takes no time, and its rip is where the vCPU stands. */
-  static void beside(final ExitEvent e, final long s) {
+  static ExitEvent beside(final ExitEvent e, final long s) {
     e.rip = HostMemory.getLong(s + StateLayout.RIP);
     e.guestTime = 0;
     e.handlerTime = 0;
+    return e;
   }
 
   /** The PDPTEs are read when CR3 is loaded, so the record must show them to a replay. */
@@ -59,11 +64,34 @@ final class RecordedState {
     e.errorCode = e.write ? PageFaultError.WRITE : 0;
   }
 
-  /** Several elements that a string instruction has read; the value is the first one. */
-  static void elements(final ExitEvent e, final byte[] from, final int length, final int size) {
-    System.arraycopy(from, 0, e.data, 0, length);
+  /** All that a replay must know of what came before, with shadow tables that begin anew. */
+  static ExitEvent checkpoint(final ExitEvent e, final Irqchip irqchip, final ShadowMmu shadow) {
+    e.detail = ExitEvent.KICK_CHECKPOINT;
+    irqchip.saveVectors(e.vcpu, e.data);
+    e.dataLength = VectorState.LENGTH;
+    if (shadow != null) {
+      pdptes(e, shadow.context());
+      shadow.flushAll();
+    }
+    return e;
+  }
+
+  /** Bytes that a device has written to memory. */
+  static ExitEvent dma(
+      final ExitEvent e, final long gpa, final byte[] from, final int at, final int length) {
+    e.address = gpa;
+    e.value = length;
+    e.write = true;
     e.dataLength = length;
-    e.value = littleEndian(from, size);
+    System.arraycopy(from, at, e.data, 0, length);
+    return e;
+  }
+
+  /** All elements of a string read, the first of them as the value. */
+  static void elements(final ExitEvent e, final VcpuExit exit) {
+    e.dataLength = exit.count * exit.size;
+    System.arraycopy(exit.data, 0, e.data, 0, e.dataLength);
+    e.value = littleEndian(exit.data, exit.size);
   }
 
   /** The number that some first bytes are. */

@@ -52,7 +52,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   /** What comes from outside, which the first vCPU takes; null for the others. */
   private final MachineInput input;
 
-  private final NanoClock hostClock;
+  private final RunTimes times;
   private final IdleStrategy idle;
 
   private final ExitEvent event = new ExitEvent();
@@ -62,20 +62,6 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   private final Fault fault = new Fault();
   private final LastExits lastExits = new LastExits();
-  private long started;
-  private long entered;
-
-  /** Whether records need to know when the guest was entered. */
-  private final boolean timed;
-
-  /** The deadline that the vCPU was told last. */
-  private long knownDeadline = Long.MIN_VALUE;
-
-  private long left;
-
-  /** Since the last exit that was not a mere limit. */
-  private long guestTime;
-
   private long exits;
   private boolean windowRequested;
 
@@ -111,13 +97,14 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     this.irqchip = platform.irqchip();
     this.msrs = new MachineMsrs(number, vcpu, irqchip, clock);
     this.sink = sink;
-    this.timed = EnumSet.allOf(ExitKind.class).stream().anyMatch(sink::wants);
-    this.hostClock = hostClock;
+    this.times =
+        new RunTimes(
+            clock, hostClock, EnumSet.allOf(ExitKind.class).stream().anyMatch(sink::wants));
     this.idle = VcpuGroup.newIdle();
     this.waitsForStartup = number > 0 && !platform.hasKernelIrqchip();
     group.onKick(number, vcpu::kick);
     if (number == 0) {
-      input = new MachineInput(commands, platform, group);
+      input = new MachineInput(commands, platform, group, this::checkpoint);
       commands.onOffer(vcpu::kick);
     } else {
       input = null;
@@ -131,8 +118,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
    */
   void run(final long start) {
     event.vcpu = number;
-    started = start;
-    entered = start;
+    times.start(start);
     take();
     try {
       rounds();
@@ -156,46 +142,19 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       inject();
       callOthers();
       final long deadline = number == 0 ? timers.nextDeadline() : Long.MAX_VALUE;
-      tellDeadline(deadline);
+      times.tellDeadline(vcpu, deadline);
       group.watchTimers(deadline, number);
       final long limit = clock.retiredLimit(retired(), deadline);
       give();
       int reason = vcpu.enter(limit);
-      if (timed) {
-        left = hostClock.nanoTime();
-        guestTime += left - entered;
-      }
+      times.left();
       take();
-      passed(left);
+      times.leftTold();
       while (reason >= 0) {
         reason = handle(reason);
       }
-      if (timed) {
-        entered = hostClock.nanoTime();
-        clock.advance(entered);
-      }
+      times.entering();
     }
-  }
-
-  /** Brings the machine's clock to a time, or has it look by itself when somebody asks. */
-  private void passed(final long hostNanos) {
-    if (timed) {
-      clock.advance(hostNanos);
-    } else {
-      clock.passed();
-    }
-  }
-
-  private void tellDeadline(final long deadline) {
-    final boolean changed = deadline != knownDeadline;
-    if (changed && !timed) {
-      // The handler that set it took its time.
-      clock.passed();
-    }
-    if (changed || timed || deadline != Long.MAX_VALUE) {
-      vcpu.deadline(deadline, clock.nanos());
-    }
-    knownDeadline = deadline;
   }
 
   private void take() {
@@ -246,7 +205,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     if (waitsForStartup && vector >= 0) {
       waitsForStartup = false;
       idle.reset();
-      entered = hostClock.nanoTime();
+      times.entering();
       StartupState.apply(state, vector);
       vcpu.stateChanged();
       contextChanged();
@@ -319,16 +278,14 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     event.detail = type;
     event.write = hasErrorCode;
     event.errorCode = errorCode;
-    lastExits.add(event);
-    sink.write(event);
+    write(event);
   }
 
   // ---- the record ----
 
   private void header(final ExitEvent e, final ExitKind kind) {
     e.kind = kind;
-    e.hostTime = left - started;
-    e.guestTime = guestTime;
+    times.tell(e);
     e.rip = exit.rip;
     RecordedState.fill(e, vcpu, state);
   }
@@ -345,7 +302,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     } else {
       LastExits.brief(e, kind, exit.rip, retired());
     }
-    guestTime = 0;
+    times.guestTimeTold();
     e.address = exit.address;
     e.value = exit.value;
     e.size = exit.size;
@@ -355,7 +312,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   private void finish() {
     lastExits.add(event);
     if (sink.wants(event.kind)) {
-      event.handlerTime = hostClock.nanoTime() - left;
+      event.handlerTime = times.sinceLeft();
       sink.write(event);
     }
   }
@@ -367,24 +324,30 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       return;
     }
     for (int done = 0; done < length; done += ExitEvent.MAX_DATA) {
-      recordDma(gpa + done, from, at + done, Math.min(ExitEvent.MAX_DATA, length - done));
+      final int part = Math.min(ExitEvent.MAX_DATA, length - done);
+      write(RecordedState.dma(beside(ExitKind.DMA), gpa + done, from, at + done, part));
     }
   }
 
-  private void recordDma(final long gpa, final byte[] from, final int at, final int length) {
+  /** What a replay can start at; between two exits, or while one waits for an interrupt. */
+  private void checkpoint() {
+    if (sink.wants(ExitKind.KICK)) {
+      write(RecordedState.checkpoint(beside(ExitKind.KICK), irqchip, shadow));
+    }
+  }
+
+  private void write(final ExitEvent e) {
+    lastExits.add(e);
+    sink.write(e);
+  }
+
+  private ExitEvent beside(final ExitKind kind) {
     exits++;
     final ExitEvent e = dmaEvent;
     e.clearPayload();
     e.vcpu = number;
-    header(e, ExitKind.DMA);
-    RecordedState.beside(e, state);
-    e.address = gpa;
-    e.value = length;
-    e.write = true;
-    e.dataLength = length;
-    System.arraycopy(from, at, e.data, 0, length);
-    lastExits.add(e);
-    sink.write(e);
+    header(e, kind);
+    return RecordedState.beside(e, state);
   }
 
   // ---- handlers ----
@@ -473,7 +436,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   /** Several elements of INS at once; the device sees them one after another. */
   private void portString() {
     platform.ports().readString((int) exit.address, exit.size, exit.count, exit.data);
-    RecordedState.elements(event, exit.data, exit.count * exit.size, exit.size);
+    RecordedState.elements(event, exit);
   }
 
   private void mmio() {
@@ -581,13 +544,14 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   private void halt() {
     begin(ExitKind.HLT);
-    final boolean interruptible = (vcpu.rflags() & Flags.IF) != 0;
-    event.detail = interruptible ? 1 : 0;
+    event.detail = (vcpu.rflags() & Flags.IF) != 0 ? 1 : 0;
+    final boolean interruptible = event.detail != 0 || vcpu.wakesForMasked();
     while (!group.hasEnded()) {
       serve();
       callOthers();
       if (irqchip.nmiPending(number)
           || interruptible && irqchip.interruptPending(number)
+          || vcpu.wakesForStore()
           || number > 0 && irqchip.messagePending(number)) {
         break;
       }
@@ -599,7 +563,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       }
     }
     group.sleeps(number, false);
-    knownDeadline = Long.MIN_VALUE;
+    times.forgetDeadline();
     idle.reset();
     // The time in the handler of a HLT is the time that the guest slept.
     finish();

@@ -10,5 +10,8 @@ public final class PageFaultError {
   public static final int RESERVED = 1 << 3;
   public static final int FETCH = 1 << 4;
 
+  /** The page's protection key forbids the access. */
+  public static final int PROTECTION_KEY = 1 << 5;
+
   private PageFaultError() {}
 }

@@ -14,6 +14,11 @@ public final class Pte {
   public static final long PAGE_SIZE = 1 << 7;
 
   public static final long GLOBAL = 1 << 8;
+
+  /** 4-level paging, in the entry that maps a page: number of its protection key. */
+  public static final long PROTECTION_KEY = 0xFL << 59;
+
+  public static final int PROTECTION_KEY_SHIFT = 59;
   public static final long NO_EXECUTE = 1L << 63;
 
   private Pte() {}

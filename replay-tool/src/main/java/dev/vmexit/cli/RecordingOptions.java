@@ -61,6 +61,11 @@ final class RecordingOptions {
     return roll != null || keep != null;
   }
 
+  /** Whether what is kept is measured by the times of the records. */
+  boolean keepsTime() {
+    return keep != null && keep.unit() == TraceKeep.Unit.TIME;
+  }
+
   RecorderOptions options() {
     final TraceKeep kept = keep == null ? TraceKeep.ALL : keep;
     final long rollBytes = roll == null ? RecorderOptions.rollBytes(kept) : bytes(roll);

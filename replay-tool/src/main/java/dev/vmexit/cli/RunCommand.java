@@ -250,6 +250,11 @@ final class RunCommand implements Callable<Integer> {
     if (noRecord && recording.isBounded()) {
       throw new UserException("--roll and --keep go with a recording, not with --no-record");
     }
+    if (recording.keepsTime() && timestamps.none()) {
+      throw new UserException(
+          "--keep TIME goes by the records' times, which --timestamps none leaves out;"
+              + " give --keep EXITS or SIZE, or other --timestamps");
+    }
     if (timeout != null && !(timeout > 0 && timeout < 1e9)) {
       throw new UserException("--timeout " + timeout + " is not a number of seconds above 0");
     }
@@ -376,7 +381,7 @@ final class RunCommand implements Callable<Integer> {
                 manifest(loaded, kinds, choice.backend()),
                 options,
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
-                new RecordingNews(folder, machine, err));
+                new RecordingNews(folder, machine, options.keep().isBounded(), err));
     final boolean quiet = "none".equals(console) || hardware.hasDisplay();
     final boolean builtIn = isBuiltIn();
     boolean begun = false;

@@ -43,6 +43,11 @@ final class TimestampOptions {
   private NanoClock clock;
   private String source;
 
+  /** Whether the records will have no times. */
+  boolean none() {
+    return timestamps == Wish.NONE;
+  }
+
   /** Starts to measure, where there is something to measure. */
   void begin(final PrintWriter err) {
     final boolean available = TscClock.isAvailable();

@@ -341,7 +341,8 @@ final class InstructionCheck {
 
   private boolean halt(final ExitEvent event) {
     final int enabled = (event.rflags & Flags.IF) != 0 ? 1 : 0;
-    return operation(insn.mnemonic == Mnemonic.HLT, "HLT")
+    return operation(
+            insn.mnemonic == Mnemonic.HLT || insn.mnemonic == Mnemonic.MWAIT, "HLT or MWAIT")
         && findings.same("RFLAGS.IF", event.detail, enabled);
   }
 

@@ -80,6 +80,12 @@ final class MmuCheck {
             mmu.memoryWritten(event.address, event.value);
             yield true;
           }
+          case KICK -> {
+            if (event.detail == ExitEvent.KICK_CHECKPOINT) {
+              mmu.flushAll();
+            }
+            yield true;
+          }
           default -> true;
         };
     for (int i = 0; i < event.writeCount; i++) {
@@ -154,7 +160,7 @@ final class MmuCheck {
     long value = event.walkValue[i];
     if (fault.walk.ok && slots.isBacked(gpa) && !slots.isReadOnly(gpa)) {
       value |= Pte.ACCESSED;
-      if (i == event.walkCount - 1 && (event.errorCode & PageFaultError.WRITE) != 0) {
+      if (i == event.walkCount - 1 && fault.walk.dirty) {
         value |= Pte.DIRTY;
       }
     }
@@ -220,6 +226,7 @@ final class MmuCheck {
     access |= (error & PageFaultError.USER) != 0 ? Translation.USER : 0;
     access |= (error & PageFaultError.FETCH) != 0 ? Translation.FETCH : 0;
     access |= (error & ShadowMmu.ERROR_SMAP_OVERRIDE) != 0 ? Translation.SMAP_OVERRIDE : 0;
+    translation.pkru = ShadowMmu.pkruOf(error);
     mmu.translate(event.address, access, translation);
     if (translation.outcome != Translation.Result.MISS) {
       return findings.differ(

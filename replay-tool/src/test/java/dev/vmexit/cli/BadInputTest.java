@@ -126,6 +126,7 @@ final class BadInputTest {
         "run --roll 0M                    | --roll 0M;1M or more",
         "run --keep 1M                    | --keep 1 MiB;16M or more",
         "run --keep 30s --no-record       | --keep;--no-record",
+        "run --keep 9s --timestamps none  | --keep TIME;--timestamps none",
         "run --timeout -1                 | --timeout -1;above 0",
         "run --timeout 0                  | --timeout 0;above 0",
         "run --timeout NaN                | --timeout NaN;above 0",

@@ -16,8 +16,11 @@ import dev.vmexit.trace.TraceFolder;
 import dev.vmexit.trace.TraceReader;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -103,9 +106,37 @@ final class MutationTest {
 
     /** Undoes one mutation, and what a recovery has done to the manifest. */
     void restore(final Path name) throws IOException {
-      Files.write(folder.resolve(name), files.get(name));
+      final Path file = folder.resolve(name);
       final Path manifest = folder.relativize(TraceFolder.manifest(folder));
+      if (name.equals(manifest) || !Files.exists(file)) {
+        Files.write(file, files.get(name));
+      } else {
+        change(file, Files.readAllBytes(file), files.get(name));
+      }
       Files.write(folder.resolve(manifest), files.get(manifest));
+    }
+
+    /**
+     * Writes what differs alone: to give back and take megabytes of a disk takes longest of all.
+     */
+    static void change(final Path file, final byte[] from, final byte[] to) throws IOException {
+      final int both = Math.min(from.length, to.length);
+      int start = Arrays.mismatch(from, 0, both, to, 0, both);
+      int end = both;
+      if (start < 0) {
+        start = both;
+      } else {
+        while (from[end - 1] == to[end - 1]) {
+          end--;
+        }
+      }
+      end = to.length > both ? to.length : end;
+      try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+        for (int at = start; at < end; ) {
+          at += channel.write(ByteBuffer.wrap(to, at, end - at), at);
+        }
+        channel.truncate(to.length);
+      }
     }
   }
 
@@ -253,7 +284,8 @@ final class MutationTest {
 
   private String mutate(final Trace trace, final Path name) throws IOException {
     final Path file = trace.folder.resolve(name);
-    final byte[] bytes = trace.files.get(name).clone();
+    final byte[] whole = trace.files.get(name);
+    final byte[] bytes = whole.clone();
     final String where = trace.folder.getFileName() + "/" + name;
     switch (random.nextInt(10)) {
       case 0, 1, 2 -> {
@@ -262,7 +294,7 @@ final class MutationTest {
           return where + " is empty";
         }
         bytes[at] ^= (byte) (1 << random.nextInt(8));
-        Files.write(file, bytes);
+        Trace.change(file, whole, bytes);
         return where + " a bit at " + at;
       }
       case 3 -> {
@@ -270,19 +302,19 @@ final class MutationTest {
         for (int i = 0; i < count && bytes.length > 0; i++) {
           bytes[place(bytes)] ^= (byte) (1 << random.nextInt(8));
         }
-        Files.write(file, bytes);
+        Trace.change(file, whole, bytes);
         return where + " " + count + " bits";
       }
       case 4 -> {
         final int length = bytes.length == 0 ? 0 : Math.max(0, place(bytes));
-        Files.write(file, Arrays.copyOf(bytes, length));
+        Trace.change(file, whole, Arrays.copyOf(bytes, length));
         return where + " cut to " + length;
       }
       case 5 -> {
         final int from = Math.max(0, place(bytes));
         final int to = Math.min(bytes.length, from + 1 + random.nextInt(20_000));
         Arrays.fill(bytes, from, to, (byte) 0);
-        Files.write(file, bytes);
+        Trace.change(file, whole, bytes);
         return where + " zeros from " + from + " to " + to;
       }
       case 6 -> {
@@ -290,7 +322,7 @@ final class MutationTest {
         final byte[] noise = new byte[Math.min(bytes.length - from, 1 + random.nextInt(2000))];
         random.nextBytes(noise);
         System.arraycopy(noise, 0, bytes, from, noise.length);
-        Files.write(file, bytes);
+        Trace.change(file, whole, bytes);
         return where + " noise from " + from + ", " + noise.length + " bytes";
       }
       case 7 -> {
@@ -300,7 +332,7 @@ final class MutationTest {
         final int length =
             Math.min(Math.min(bytes.length - from, bytes.length - to), random.nextInt(20_000));
         System.arraycopy(bytes.clone(), from & -4, bytes, to, length);
-        Files.write(file, bytes);
+        Trace.change(file, whole, bytes);
         return where + " " + length + " bytes from " + (from & -4) + " to " + to;
       }
       case 8 -> {
@@ -310,7 +342,7 @@ final class MutationTest {
           Files.delete(file);
           return where + " removed";
         }
-        Files.write(file, swapped);
+        Trace.change(file, whole, swapped);
         return where + " of " + other.folder.getFileName();
       }
       default -> {
@@ -318,7 +350,7 @@ final class MutationTest {
         random.nextBytes(noise);
         final byte[] longer = Arrays.copyOf(bytes, bytes.length + noise.length);
         System.arraycopy(noise, 0, longer, bytes.length, noise.length);
-        Files.write(file, longer);
+        Trace.change(file, whole, longer);
         return where + " and " + noise.length + " bytes of noise";
       }
     }

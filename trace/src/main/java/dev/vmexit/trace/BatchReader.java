@@ -2,9 +2,6 @@ package dev.vmexit.trace;
 
 import dev.vmexit.exit.sbe.BatchHeaderDecoder;
 import dev.vmexit.exit.sbe.MessageHeaderDecoder;
-import io.airlift.compress.v3.MalformedInputException;
-import io.airlift.compress.v3.lz4.Lz4Decompressor;
-import io.airlift.compress.v3.lz4.Lz4JavaDecompressor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.zip.CRC32C;
@@ -19,18 +16,11 @@ final class BatchReader {
           | (long) BatchHeaderDecoder.SCHEMA_ID << 32
           | (long) BatchHeaderDecoder.SCHEMA_VERSION << 48;
 
-  /**
-   * Batches after which the native LZ4, where there is one, has paid for its loading: twice as
-   * fast, but a quarter of a second until it is there, in which Java's reads millions of records.
-   */
-  private static final int LONG = 4_096;
-
   private final MessageHeaderDecoder messageHeader = new MessageHeaderDecoder();
   private final BatchHeaderDecoder header = new BatchHeaderDecoder();
   private final UnsafeBuffer buffer = new UnsafeBuffer(0, 0);
   private final CRC32C checksum = new CRC32C();
-  private Lz4Decompressor decompressor = new Lz4JavaDecompressor();
-  private int unpacked;
+  private final BatchDecompressor decompressor = new BatchDecompressor();
   private byte[] bytes = {};
   private int start;
   private int size;
@@ -137,19 +127,10 @@ final class BatchReader {
         MemorySegment.copy(bytes, start + BatchWriter.HEADER, to, ValueLayout.JAVA_BYTE, 0, length);
       }
       case BatchWriter.ENCODING_LZ4 -> {
-        if (++unpacked == LONG) {
-          decompressor = Lz4Decompressor.create();
-        }
-        try {
-          if (decompressor.decompress(
-                  MemorySegment.ofArray(bytes).asSlice(start + BatchWriter.HEADER, stored), to)
-              != length) {
-            throw new IllegalStateException("batch decompresses to less than " + length);
-          }
-        } catch (final MalformedInputException
-            | IllegalArgumentException
-            | IndexOutOfBoundsException e) {
-          throw new IllegalStateException("batch does not decompress", e);
+        if (decompressor.decompress(
+                MemorySegment.ofArray(bytes).asSlice(start + BatchWriter.HEADER, stored), to)
+            != length) {
+          throw new IllegalStateException("batch decompresses to less than " + length);
         }
       }
       default -> throw new IllegalStateException("batch of encoding " + header.encoding());

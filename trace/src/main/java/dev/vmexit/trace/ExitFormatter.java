@@ -92,7 +92,8 @@ public final class ExitFormatter {
               .append(" records missing from ")
               .append(event.address)
               .append(gap(event.detail));
-      case IRQ_WINDOW, DEBUG, KICK -> {}
+      case KICK -> out.append(event.detail == ExitEvent.KICK_CHECKPOINT ? "checkpoint" : "");
+      case IRQ_WINDOW, DEBUG -> {}
     }
   }
 
@@ -186,6 +187,7 @@ public final class ExitFormatter {
     out.append((code & PageFaultError.USER) != 0 ? " user" : "");
     out.append((code & PageFaultError.PRESENT) != 0 ? " present" : "");
     out.append((code & ShadowMmu.ERROR_SMAP_OVERRIDE) != 0 ? " ac" : "");
+    out.append((code & (ShadowMmu.ERROR_KEYS | ShadowMmu.ERROR_KEY_0)) != 0 ? " keys" : "");
   }
 
   private static void hex(final long value, final StringBuilder out) {

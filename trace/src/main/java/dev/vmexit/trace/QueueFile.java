@@ -40,6 +40,9 @@ final class QueueFile implements BatchSource {
   /** Read at a time. */
   static final int WINDOW = 4 * BatchWriter.MAX_LENGTH;
 
+  /** And of that by one call: the copy that the JDK makes on the way stays in the cache. */
+  private static final int PIECE = 1 << 16;
+
   /** So many zero bytes are in no batch and in no index page: the file ends before them. */
   private static final int END_ZEROS = 1 << 20;
 
@@ -188,7 +191,16 @@ final class QueueFile implements BatchSource {
   }
 
   private String wrap(final long at, final BatchReader batch) throws IOException {
-    final int available = load(at, WORD + BatchWriter.MAX_LENGTH);
+    int available = load(at, WORD + BatchWriter.HEADER);
+    if (at != windowStart && available < WORD + BatchWriter.MAX_LENGTH) {
+      final String wrong =
+          batch.wrap(window, (int) (at - windowStart) + WORD, available - WORD, trace);
+      if (wrong == null) {
+        return null;
+      }
+      // The window's end, or what was not yet written when it was read.
+      available = load(at, WORD + BatchWriter.MAX_LENGTH);
+    }
     return batch.wrap(window, (int) (at - windowStart) + WORD, available - WORD, trace);
   }
 
@@ -276,14 +288,12 @@ final class QueueFile implements BatchSource {
     windows++;
     windowStart = at;
     windowLength = 0;
-    windowBuffer.clear();
-    while (windowBuffer.hasRemaining()) {
-      final int count = channel.read(windowBuffer, at + windowBuffer.position());
-      if (count <= 0) {
-        break;
-      }
-    }
-    windowLength = windowBuffer.position();
+    int count = 0;
+    do {
+      windowLength += count;
+      windowBuffer.limit(Math.min(WINDOW, windowLength + PIECE)).position(windowLength);
+      count = windowBuffer.hasRemaining() ? channel.read(windowBuffer, at + windowLength) : 0;
+    } while (count > 0);
     return windowLength;
   }
 

@@ -18,7 +18,8 @@ import java.util.List;
 /**
  * Reads a trace while it is being recorded, up to its last exit, and to its end when the recording
  * ends, however it does. It only looks: at the queue by reading its files, at the ring by copying
- * what is in it. Never waits: the caller does, as it likes. One vCPU. Not thread-safe.
+ * what is in it. Never waits: the caller does, as it likes. One vCPU. Belongs to the thread that
+ * opened it.
  */
 public final class TraceFollower implements TraceView, AutoCloseable {
   private final Path folder;
@@ -26,7 +27,7 @@ public final class TraceFollower implements TraceView, AutoCloseable {
   private final ExitDecoder decoder = new ExitDecoder();
   private final ExitDecoder ringDecoder = new ExitDecoder();
   private final BatchReader batch = new BatchReader();
-  private final Arena arena = Arena.ofShared();
+  private final Arena arena = Arena.ofConfined();
   private final MemorySegment room =
       arena.allocate(BatchWriter.MAX_LENGTH + ExitDecoder.SLACK, Long.BYTES);
   private final ExitEvent kept = new ExitEvent();

@@ -18,7 +18,8 @@ import java.util.List;
 
 /**
  * Reads a trace from its first record to its last: the queue, and then what a killed process left
- * in the rings. Not thread-safe.
+ * in the rings. Belongs to the thread that opened it: {@link #close} of another is a {@link
+ * WrongThreadException}.
  *
  * <p>Where records are missing the reader delivers one of kind {@link ExitKind#GAP} in their place
  * and goes on behind them; {@link #damages} says why.
@@ -34,8 +35,9 @@ public final class TraceReader implements TraceView, AutoCloseable {
   private final List<TraceDamage> damages = new ArrayList<>();
   private final List<TraceDamage> pending = new ArrayList<>();
 
-  // The batch in work; close() gives it back. Shared: nobody says that one thread opens and closes.
-  private final Arena arena = Arena.ofShared();
+  // The batch in work; close() gives it back. Closing a shared arena would stop every thread of the
+  // process for a moment, at each of many short readings.
+  private final Arena arena = Arena.ofConfined();
   private final MemorySegment batchRoom =
       arena.allocate(BatchWriter.MAX_LENGTH + ExitDecoder.SLACK, Long.BYTES);
   private final long batch = batchRoom.address();

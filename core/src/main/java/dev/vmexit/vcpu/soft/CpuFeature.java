@@ -31,6 +31,7 @@ enum CpuFeature {
   SSE2(1, 3, 26),
   SSE3(1, 2, 0),
   PCLMULQDQ(1, 2, 1),
+  MONITOR(1, 2, 3),
   SSSE3(1, 2, 9),
   FMA(1, 2, 12),
   CX16(1, 2, 13),
@@ -58,6 +59,7 @@ enum CpuFeature {
   SMAP(7, 1, 20),
   SHA(7, 1, 29),
   UMIP(7, 2, 2),
+  PKU(7, 2, 3),
   VAES(7, 2, 9),
   VPCLMULQDQ(7, 2, 10),
   RDPID(7, 2, 22),
@@ -105,6 +107,8 @@ enum CpuFeature {
       case XSAVE, XRSTOR, XGETBV, XSETBV -> XSAVE;
       case XSAVEOPT -> XSAVEOPT;
       case XSAVEC -> XSAVEC;
+      case MONITOR, MWAIT -> MONITOR;
+      case RDPKRU, WRPKRU -> PKU;
       case RDRAND -> RDRAND;
       case RDSEED -> RDSEED;
       case RDPID -> RDPID;

@@ -1,5 +1,6 @@
 package dev.vmexit.vcpu.soft;
 
+import dev.vmexit.vcpu.soft.sse.XsaveLayout;
 import dev.vmexit.x86.ControlRegisters;
 import dev.vmexit.x86.decode.Instruction;
 import dev.vmexit.x86.decode.Mnemonic;
@@ -48,12 +49,8 @@ public final class CpuModel {
   private static final int MAX_EXTENDED = 0x8000_0008;
 
   private static final int ECX_OSXSAVE = 1 << 27;
+  private static final int ECX_OSPKE = 1 << 4;
   private static final int INVARIANT_TSC = 1 << 8;
-
-  /** Ends of the XSAVE area in the standard format: without and with YMM's upper halves. */
-  private static final int LEGACY_STATE_END = 576;
-
-  private static final int AVX_STATE_END = 832;
 
   /** The i486 had no CPUID feature but its FPU; this one is of those that had CPUID. */
   private static final Set<CpuFeature> I486 = EnumSet.of(CpuFeature.FPU);
@@ -136,7 +133,8 @@ public final class CpuModel {
           Map.entry(CpuFeature.PCID, ControlRegisters.CR4_PCIDE),
           Map.entry(CpuFeature.XSAVE, ControlRegisters.CR4_OSXSAVE),
           Map.entry(CpuFeature.SMEP, ControlRegisters.CR4_SMEP),
-          Map.entry(CpuFeature.SMAP, ControlRegisters.CR4_SMAP));
+          Map.entry(CpuFeature.SMAP, ControlRegisters.CR4_SMAP),
+          Map.entry(CpuFeature.PKU, ControlRegisters.CR4_PKE));
 
   private static final int[] BRAND = words("vmexit software processor at 1.00 GHz", 48);
   private static final int[] VENDOR = words("GenuineIntel", 12);
@@ -253,7 +251,13 @@ public final class CpuModel {
 
   /** Bits of XCR0 that may be set. */
   long allowedXcr0() {
-    return !has(CpuFeature.XSAVE) ? 1 : has(CpuFeature.AVX) ? 7 : 3;
+    if (!has(CpuFeature.XSAVE)) {
+      return XsaveLayout.X87;
+    }
+    return XsaveLayout.X87
+        | XsaveLayout.SSE
+        | (has(CpuFeature.AVX) ? XsaveLayout.AVX : 0)
+        | (has(CpuFeature.PKU) ? XsaveLayout.PKRU : 0);
   }
 
   private static int[] words(final String text, final int bytes) {
@@ -321,6 +325,9 @@ public final class CpuModel {
     if (leaf == 1 && (cr4 & ControlRegisters.CR4_OSXSAVE) != 0) {
       out[2] |= ECX_OSXSAVE;
     }
+    if (leaf == 7 && subleaf == 0 && (cr4 & ControlRegisters.CR4_PKE) != 0) {
+      out[2] |= ECX_OSPKE;
+    }
   }
 
   private int maxBasic() {
@@ -332,18 +339,20 @@ public final class CpuModel {
     if (!has(CpuFeature.XSAVE)) {
       return;
     }
-    final boolean avx = has(CpuFeature.AVX);
     switch (subleaf) {
       case 0 ->
           set(
               out,
               (int) allowedXcr0(),
-              (xcr0 & 4) != 0 ? AVX_STATE_END : LEGACY_STATE_END,
-              avx ? AVX_STATE_END : LEGACY_STATE_END,
+              XsaveLayout.standardSize(xcr0),
+              XsaveLayout.standardSize(allowedXcr0()),
               0);
-      case 1 -> set(out, 0, (xcr0 & 4) != 0 ? AVX_STATE_END : LEGACY_STATE_END, 0, 0);
-      case 2 ->
-          set(out, avx ? AVX_STATE_END - LEGACY_STATE_END : 0, avx ? LEGACY_STATE_END : 0, 0, 0);
+      case 1 -> set(out, 0, XsaveLayout.compactedSize(xcr0), 0, 0);
+      case XsaveLayout.AVX_NUMBER, XsaveLayout.PKRU_NUMBER -> {
+        if ((allowedXcr0() >>> subleaf & 1) != 0) {
+          set(out, XsaveLayout.size(subleaf), XsaveLayout.offset(subleaf), 0, 0);
+        }
+      }
       default -> {}
     }
   }
@@ -362,6 +371,12 @@ public final class CpuModel {
               0,
               0);
       case 2 -> set(out, 1, 0, 0, 0);
+      case 5 -> {
+        if (has(CpuFeature.MONITOR)) {
+          // A line of 64 bytes, masked interrupts wake, no C-states of its own.
+          set(out, Monitor.LINE, Monitor.LINE, 3, 0);
+        }
+      }
       case 0x15 -> set(out, 1, 1, FREQUENCY, 0);
       case 0x16 -> set(out, FREQUENCY / 1_000_000, FREQUENCY / 1_000_000, 100, 0);
       case 0x4000_0000 -> {

@@ -240,7 +240,7 @@ final class FarTransfers {
         cpu.load(cpu.stackAddress(2L * operandSize, operandSize, false), operandSize);
     if ((image & Flags.VM) != 0 && cpu.cpl() == 0 && !cpu.isLong() && operandSize == 4) {
       returnToVm86(cpu, target, selector, image);
-      cpu.resume(image);
+      cpu.debugTraps().resume(image);
       return;
     }
     final long raw = checkedReturn(cpu, selector);
@@ -282,7 +282,7 @@ final class FarTransfers {
     final long virtual = oldCpl == 0 && operandSize != 2 ? Flags.VIF | Flags.VIP : 0;
     cpu.setRflags(
         mergeFlags(oldFlags, image, operandSize, oldCpl, oldIopl) & ~virtual | image & virtual);
-    cpu.resume(operandSize == 2 ? 0 : image);
+    cpu.debugTraps().resume(operandSize == 2 ? 0 : image);
   }
 
   /** Flags that POPF and IRET may change at a privilege level (SDM Vol. 2B, POPF). */

@@ -6,12 +6,16 @@ import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.ControlRegisters;
 import dev.vmexit.x86.Flags;
+import dev.vmexit.x86.Gpr;
 import dev.vmexit.x86.Vector;
 import dev.vmexit.x86.decode.Instruction;
 
 /** Binds system instructions that came with later processors (SDM Vol. 2A and 2B). */
 final class FeatureOps {
   private static final int DESCRIPTOR_BYTES = 16;
+
+  /** MWAIT's only extension, in ECX. */
+  private static final int MASKED_INTERRUPTS_WAKE = 1;
 
   // Types of INVPCID.
   private static final int ONE_ADDRESS = 0;
@@ -29,6 +33,10 @@ final class FeatureOps {
       case INVPCID -> new SystemOp(insn, true, FeatureOps::invalidateContext);
       case RDRAND -> new SystemOp(insn, true, (c, o) -> random(c, o, ExitEvent.TSC_RDRAND));
       case RDSEED -> new SystemOp(insn, true, (c, o) -> random(c, o, ExitEvent.TSC_RDSEED));
+      case MONITOR -> new SystemOp(insn, true, FeatureOps::monitor);
+      case MWAIT -> new SystemOp(insn, true, FeatureOps::monitorWait);
+      case RDPKRU -> new SystemOp(insn, false, FeatureOps::readKeys);
+      case WRPKRU -> new SystemOp(insn, true, FeatureOps::writeKeys);
       case RDPID -> new SystemOp(insn, false, FeatureOps::readProcessor);
       default -> null;
     };
@@ -82,6 +90,65 @@ final class FeatureOps {
     final long value = cpu.request(VcpuExit.RANDOM);
     SystemOp.writeRegister(cpu, op.register0, op.operandSize, value);
     cpu.setArithmeticFlags(Flags.CF);
+  }
+
+  private static void monitor(final SoftVcpu cpu, final SystemOp op) {
+    if (cpu.cpl() != 0) {
+      throw cpu.undefined();
+    }
+    if (cpu.reg32(StateLayout.gpr(Gpr.RCX)) != 0) {
+      throw cpu.raise(Vector.GP, 0);
+    }
+    final long rax = cpu.reg64(StateLayout.gpr(Gpr.RAX));
+    final long offset =
+        op.addressSize == 8 ? rax : rax & (op.addressSize == 4 ? 0xFFFF_FFFFL : 0xFFFFL);
+    final long linear = cpu.stringAddress(op.segment, offset, 1, false, op.legacy);
+    cpu.monitor().arm(cpu.physicalAddress(linear));
+  }
+
+  /**
+   * Waits as HLT does, where something can end it: an interrupt that IF lets through, or that ECX
+   * bit 0 lets end the wait though IF is clear. Else it ends at once, as it may at any time.
+   */
+  private static void monitorWait(final SoftVcpu cpu, final SystemOp op) {
+    if (cpu.cpl() != 0) {
+      throw cpu.undefined();
+    }
+    final int extensions = cpu.reg32(StateLayout.gpr(Gpr.RCX));
+    if ((extensions & ~MASKED_INTERRUPTS_WAKE) != 0) {
+      throw cpu.raise(Vector.GP, 0);
+    }
+    final boolean masked = extensions != 0;
+    final boolean wakeable = masked || (cpu.systemFlags() & Flags.IF) != 0;
+    final boolean waits = cpu.monitor().beginWait(masked);
+    if (waits && wakeable && !cpu.stepping()) {
+      cpu.notice(VcpuExit.HLT, 0, 0);
+    }
+  }
+
+  /** At every privilege level (SDM Vol. 2B, RDPKRU and WRPKRU). */
+  private static void checkKeys(final SoftVcpu cpu) {
+    if ((cpu.reg64(StateLayout.CR4) & ControlRegisters.CR4_PKE) == 0) {
+      throw cpu.undefined();
+    }
+    if (cpu.reg32(StateLayout.gpr(Gpr.RCX)) != 0) {
+      throw cpu.raise(Vector.GP, 0);
+    }
+  }
+
+  private static void readKeys(final SoftVcpu cpu, final SystemOp op) {
+    checkKeys(cpu);
+    cpu.reg32(StateLayout.gpr(Gpr.RAX), cpu.reg32(StateLayout.PKRU));
+    cpu.reg32(StateLayout.gpr(Gpr.RDX), 0);
+  }
+
+  private static void writeKeys(final SoftVcpu cpu, final SystemOp op) {
+    checkKeys(cpu);
+    if (cpu.reg32(StateLayout.gpr(Gpr.RDX)) != 0) {
+      throw cpu.raise(Vector.GP, 0);
+    }
+    HostMemory.putInt(cpu.state + StateLayout.PKRU, cpu.reg32(StateLayout.gpr(Gpr.RAX)));
+    cpu.keysChanged();
   }
 
   private static void readProcessor(final SoftVcpu cpu, final SystemOp op) {

@@ -11,22 +11,8 @@ import dev.vmexit.x86.ControlRegisters;
 import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Vector;
 
-/**
- * The memory half of the software vCPU: the TLB and what happens where it misses.
- *
- * <p>An access that no slot backs becomes an MMIO exit. The instruction is then executed again from
- * its start; the answers that it already got ("fragments") are handed out in the same order, so an
- * instruction with several such accesses makes progress by one at each entry, and no operation
- * needs to know.
- */
-abstract class MemoryCpu extends SoftCpu implements TlbControl {
-  /** XSAVE to MMIO is the longest: 576 bytes by eights, with room. */
-  private static final int MAX_FRAGMENTS = 160;
-
-  private static final int MAX_PERMITS = 4;
-  private static final long PAGE_MASK = -4096L;
-  private static final int SMALL_FLUSH = 1024;
-
+/** The memory half of the software vCPU: the TLB and what happens where it misses. */
+abstract class MemoryCpu extends ExitingCpu implements TlbControl {
   static final int SUPERVISOR_CONTEXT = 0;
   static final int USER_CONTEXT = 1;
   static final int SMAP_CONTEXT = 2;
@@ -34,7 +20,6 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
   final GuestMemory memory;
   final Translation translation;
   final BlockCache code = new BlockCache();
-  final VcpuExit exit = new VcpuExit();
   final TableWrites tableWrites = new TableWrites();
   final Breakpoints breakpoints = new Breakpoints();
 
@@ -44,33 +29,15 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
   /** What {@link #tlb} is meanwhile: a context that stays empty; 0 until it is needed. */
   private long emptyTlb;
 
+  private final Tlb entries;
+
   private final Translation.Result result = new Translation.Result();
-  private final long[] fragments = new long[MAX_FRAGMENTS];
-  private int fragmentCount;
-  private int fragmentCursor;
-  private boolean awaiting;
 
-  private final long[] permittedGva = new long[MAX_PERMITS];
-  private final long[] permittedGpa = new long[MAX_PERMITS];
-  private int permits;
+  /** PKRU where protection keys are in force, else 0. */
+  private int keys;
 
-  /** Offsets of entries filled since the last flush that a CR3 write must drop. */
-  private final int[] localEntries = new int[SMALL_FLUSH];
-
-  private int localCount;
-
-  /** Which parts of a guest's large pages the TLB may hold. */
-  private final LargePages largePages = new LargePages();
-
+  /** Which of the TLB contexts {@link #tlb} is. */
   int context;
-  private int vector = -1;
-  private int errorCode;
-  private boolean hasErrorCode;
-
-  /** The fault is of a memory operand's address that is not canonical. */
-  private boolean notCanonical;
-
-  private final GuestFault fault = new GuestFault();
 
   // What the last resolve() found, beside the host address that it returned.
   private long resolvedGpa;
@@ -80,178 +47,7 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
     super(state);
     this.memory = memory;
     this.translation = translation;
-    dropTlb();
-  }
-
-  // ---- faults ----
-
-  @Override
-  public final GuestFault raise(final int faultVector) {
-    vector = faultVector;
-    notCanonical = false;
-    hasErrorCode = false;
-    errorCode = 0;
-    throw fault;
-  }
-
-  @Override
-  public final GuestFault raise(final int faultVector, final int faultErrorCode) {
-    vector = faultVector;
-    notCanonical = false;
-    hasErrorCode = true;
-    errorCode = faultErrorCode;
-    throw fault;
-  }
-
-  final int faultVector() {
-    return vector;
-  }
-
-  final int faultErrorCode() {
-    return errorCode;
-  }
-
-  /** #SS for #GP where an address was not canonical: the op that faulted says its segment. */
-  final void faultOfSegment(final boolean stack) {
-    if (stack && notCanonical) {
-      vector = Vector.SS;
-    }
-  }
-
-  private GuestFault raiseNotCanonical() {
-    vector = Vector.GP;
-    hasErrorCode = true;
-    errorCode = 0;
-    notCanonical = true;
-    throw fault;
-  }
-
-  final boolean faultHasErrorCode() {
-    return hasErrorCode;
-  }
-
-  // ---- requests to the run loop ----
-
-  /**
-   * Yields the answer of an exit that this pass of the instruction already made, or leaves with the
-   * exit described by the caller (all but {@link VcpuExit#reason} set).
-   */
-  final long request(final int reason) {
-    if (fragmentCursor < fragmentCount) {
-      return fragments[fragmentCursor++];
-    }
-    exit.reason = reason;
-    awaiting = true;
-    throw Unwind.EXIT;
-  }
-
-  /** Whether the next {@link #request} has its answer. */
-  final boolean answered() {
-    return fragmentCursor < fragmentCount;
-  }
-
-  /** Takes the run loop's answer; true where an instruction waits to be completed. */
-  final boolean completeRequest() {
-    if (awaiting) {
-      awaiting = false;
-      if (fragmentCount == MAX_FRAGMENTS) {
-        throw new IllegalStateException("one instruction made " + MAX_FRAGMENTS + " exits");
-      }
-      fragments[fragmentCount++] = exit.value;
-    }
-    return fragmentCount > 0;
-  }
-
-  final void restartInstruction() {
-    fragmentCursor = 0;
-  }
-
-  final void instructionDone() {
-    fragmentCount = 0;
-    fragmentCursor = 0;
-    permits = 0;
-  }
-
-  /**
-   * Whether an exit of the instruction at rip awaits its answer, or answers or permits are kept.
-   */
-  final boolean instructionPending() {
-    return awaiting || fragmentCount + permits > 0;
-  }
-
-  final void permitWrite(final long gva, final long gpa) {
-    for (int i = 0; i < permits; i++) {
-      if (permittedGva[i] == (gva & PAGE_MASK)) {
-        permittedGpa[i] = gpa & PAGE_MASK;
-        return;
-      }
-    }
-    if (permits == MAX_PERMITS) {
-      permits = 0;
-    }
-    permittedGva[permits] = gva & PAGE_MASK;
-    permittedGpa[permits] = gpa & PAGE_MASK;
-    permits++;
-  }
-
-  /** Ends {@link #permitWrite}: only an emulated instruction may use it. */
-  final void forbidWrites() {
-    permits = 0;
-  }
-
-  @Override
-  public final int portIn(final int port, final int size) {
-    if (!answered()) {
-      describe(port, size, false, 0);
-    }
-    return (int) request(VcpuExit.PIO);
-  }
-
-  @Override
-  public final byte[] portInMany(final int port, final int size, final int count) {
-    if (!answered()) {
-      describe(port, size, false, 0);
-      exit.count = count;
-    }
-    request(VcpuExit.PIO);
-    return exit.data;
-  }
-
-  @Override
-  public final int portInAnswered() {
-    return answered() ? exit.count : 0;
-  }
-
-  @Override
-  public final void portOut(final int port, final int size, final int value) {
-    if (!answered()) {
-      describe(port, size, true, size == 4 ? value & 0xFFFF_FFFFL : value & (1 << size * 8) - 1);
-    }
-    request(VcpuExit.PIO);
-  }
-
-  final void describe(final long address, final int size, final boolean write, final long value) {
-    exit.address = address;
-    exit.size = size;
-    exit.write = write;
-    exit.value = value;
-    exit.count = 1;
-    exit.errorCode = 0;
-    exit.refused = false;
-  }
-
-  private long mmioRead(final long gpa, final int size) {
-    if (!answered()) {
-      describe(gpa, size, false, 0);
-    }
-    return request(VcpuExit.MMIO);
-  }
-
-  private void mmioWrite(final long gpa, final int size, final long value) {
-    if (!answered()) {
-      describe(gpa, size, true, value);
-    }
-    request(VcpuExit.MMIO);
+    entries = new Tlb(state, memory, code);
   }
 
   // ---- the slow path ----
@@ -327,6 +123,7 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
       throw raiseNotCanonical();
     }
     final Translation.Result r = result;
+    r.pkru = keys;
     translation.translate(linear, kind | accessBits(), r);
     switch (r.outcome) {
       case Translation.Result.OK -> {}
@@ -336,12 +133,11 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
       }
       case Translation.Result.MISS -> {
         if (kind == Translation.WRITE) {
-          for (int i = 0; i < permits; i++) {
-            if (permittedGva[i] == (linear & PAGE_MASK)) {
-              resolvedByPermit = true;
-              resolvedGpa = permittedGpa[i] | linear & 0xFFF;
-              return memory.hostAddress(resolvedGpa);
-            }
+          final long page = permittedPage(linear);
+          if (page >= 0) {
+            resolvedByPermit = true;
+            resolvedGpa = page | linear & 0xFFF;
+            return memory.hostAddress(resolvedGpa);
           }
         }
         exit.reason = VcpuExit.PAGE_FAULT;
@@ -362,55 +158,10 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
     if (host == 0 || kind == Translation.WRITE && memory.isReadOnly(r.gpa)) {
       return 0;
     }
-    fill(linear, host, kind);
+    if (!slowMemory) {
+      entries.fill(tlb, linear, host, kind, r);
+    }
     return host;
-  }
-
-  private void fill(final long linear, final long host, final int kind) {
-    if (slowMemory) {
-      return;
-    }
-    final long page = linear & PAGE_MASK;
-    final int offset =
-        (int) (tlb - state)
-            + (int) (linear >>> 12 & StateLayout.TLB_ENTRIES - 1) * StateLayout.TLB_ENTRY_SIZE;
-    final long entry = state + offset;
-    final long addend = host - linear;
-    if (result.pageShift != 12) {
-      largePages.add(linear, result.pageShift);
-    }
-    if (HostMemory.getLong(entry + StateLayout.TLB_ADDEND) != addend || !holdsPage(entry, page)) {
-      HostMemory.putLong(entry + StateLayout.TLB_READ, StateLayout.TLB_NO_PAGE);
-      HostMemory.putLong(entry + StateLayout.TLB_WRITE, StateLayout.TLB_NO_PAGE);
-      HostMemory.putLong(entry + StateLayout.TLB_FETCH, StateLayout.TLB_NO_PAGE);
-      HostMemory.putLong(entry + StateLayout.TLB_ADDEND, addend);
-    }
-    if (!result.global) {
-      if (localCount < SMALL_FLUSH) {
-        localEntries[localCount] = offset;
-      }
-      localCount++;
-    }
-    if (result.readable) {
-      HostMemory.putLong(entry + StateLayout.TLB_READ, page);
-    }
-    if (result.executable) {
-      HostMemory.putLong(entry + StateLayout.TLB_FETCH, page);
-    }
-    if (result.writable && !code.hasCode(host) && !memory.isReadOnly(result.gpa)) {
-      if (kind == Translation.WRITE) {
-        memory.markDirty(result.gpa);
-        HostMemory.putLong(entry + StateLayout.TLB_WRITE, page);
-      } else if (!memory.isDirtyLogging() || memory.isDirty(result.gpa >>> 12)) {
-        HostMemory.putLong(entry + StateLayout.TLB_WRITE, page);
-      }
-    }
-  }
-
-  private static boolean holdsPage(final long entry, final long page) {
-    return HostMemory.getLong(entry + StateLayout.TLB_READ) == page
-        || HostMemory.getLong(entry + StateLayout.TLB_WRITE) == page
-        || HostMemory.getLong(entry + StateLayout.TLB_FETCH) == page;
   }
 
   /** The part of an access on its first page, or all of it. */
@@ -456,6 +207,16 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
       memory.markDirty(gpa);
       code.written(host, size);
     }
+  }
+
+  /** What a store of 1, 2, 4 or 8 bytes to a page that is not mapped for writing leads to. */
+  private void stored(
+      final long host, final long gpa, final boolean permitted, final int size, final long value) {
+    if (permitted) {
+      tableWrites.add(gpa, size, size == 8 ? value : value & (1L << 8 * size) - 1);
+    }
+    memory.markDirty(gpa);
+    code.written(host, size);
   }
 
   @Override
@@ -513,6 +274,26 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
   }
 
   @Override
+  protected final boolean storeIfSameSlow(
+      final long linear, final int size, final long loaded, final long value) {
+    final boolean onePage = firstPart(linear, size) == size;
+    final long host = onePage ? resolve(linear, Translation.WRITE) : 0;
+    if (host == 0) {
+      // A device, or two pages: nothing that could be done in one step.
+      storeSlow(linear, size, value);
+      return true;
+    }
+    if (slowMemory) {
+      observe(linear, size, true);
+    }
+    if (!HostMemory.compareAndSet(host, size, loaded, value)) {
+      return false;
+    }
+    stored(host, resolvedGpa, resolvedByPermit, size, value);
+    return true;
+  }
+
+  @Override
   public final void probeWrite(final long linear, final int size) {
     probe(linear, size, Translation.WRITE);
   }
@@ -540,6 +321,24 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
       return linear + HostMemory.getLong(entry + StateLayout.TLB_ADDEND);
     }
     return resolve(linear, Translation.FETCH);
+  }
+
+  /** Where a byte lies that may be read; raises the fault that a read of it would. */
+  final long physicalAddress(final long linear) {
+    resolve(linear, Translation.READ);
+    return resolvedGpa;
+  }
+
+  @Override
+  public final void keysChanged() {
+    final boolean inForce =
+        (HostMemory.getLong(state + StateLayout.CR4) & ControlRegisters.CR4_PKE) != 0
+            && (HostMemory.getLong(state + StateLayout.EFER) & ControlRegisters.EFER_LMA) != 0;
+    final int now = inForce ? HostMemory.getInt(state + StateLayout.PKRU) : 0;
+    if (now != keys) {
+      keys = now;
+      flushAll();
+    }
   }
 
   /** Loads as the processor itself does for descriptor tables and the TSS: as supervisor. */
@@ -579,88 +378,33 @@ abstract class MemoryCpu extends SoftCpu implements TlbControl {
 
   // ---- TLB control, called by the MMU and the run loop on the vCPU's thread ----
 
-  private void dropTlb() {
-    // All ones is TLB_NO_PAGE in each tag; an addend is read only under a tag that hit.
-    HostMemory.fill(
-        state + StateLayout.TLB,
-        (long) StateLayout.TLB_CONTEXTS * StateLayout.TLB_CONTEXT_SIZE,
-        0xFF);
-    localCount = 0;
-    largePages.clear();
-  }
-
   @Override
   public final void flushAll() {
-    dropTlb();
+    entries.flushAll();
   }
 
-  /** Drops what a CR3 write drops: all entries but global ones. */
   @Override
   public final void flushNonGlobal() {
-    if (localCount > SMALL_FLUSH) {
-      dropTlb();
-      return;
-    }
-    for (int i = 0; i < localCount; i++) {
-      dropEntry(state + localEntries[i]);
-    }
-    localCount = 0;
-  }
-
-  private static void dropEntry(final long entry) {
-    HostMemory.putLong(entry + StateLayout.TLB_READ, StateLayout.TLB_NO_PAGE);
-    HostMemory.putLong(entry + StateLayout.TLB_WRITE, StateLayout.TLB_NO_PAGE);
-    HostMemory.putLong(entry + StateLayout.TLB_FETCH, StateLayout.TLB_NO_PAGE);
+    entries.flushNonGlobal();
   }
 
   @Override
   public final void flushPage(final long gva) {
-    if (largePages.mayHold(gva)) {
-      // INVLPG drops the whole of a large page, which is here in pieces of 4 KiB.
-      dropTlb();
-      return;
-    }
-    final long first =
-        state
-            + StateLayout.TLB
-            + (gva >>> 12 & StateLayout.TLB_ENTRIES - 1) * StateLayout.TLB_ENTRY_SIZE;
-    for (int i = 0; i < StateLayout.TLB_CONTEXTS; i++) {
-      dropEntry(first + (long) i * StateLayout.TLB_CONTEXT_SIZE);
-    }
+    entries.flushPage(gva);
   }
 
   @Override
   public final void writeProtectFrame(final long gfn) {
-    final long host = memory.hostAddress(gfn << 12);
-    if (host != 0) {
-      dropWriteMappings(host);
-    }
+    entries.writeProtectFrame(gfn);
   }
 
   @Override
   public final void flushFrame(final long gfn) {
-    final long host = memory.hostAddress(gfn << 12);
-    if (host == 0) {
-      return;
-    }
-    final long end = state + StateLayout.SIZE;
-    for (long entry = state + StateLayout.TLB; entry < end; entry += StateLayout.TLB_ENTRY_SIZE) {
-      final long addend = HostMemory.getLong(entry + StateLayout.TLB_ADDEND);
-      if (holdsPage(entry, host - addend)) {
-        dropEntry(entry);
-      }
-    }
+    entries.flushFrame(gfn);
   }
 
   /** Takes the write permission of a host page out of the TLB. */
   final void dropWriteMappings(final long hostPage) {
-    final long end = state + StateLayout.SIZE;
-    for (long entry = state + StateLayout.TLB; entry < end; entry += StateLayout.TLB_ENTRY_SIZE) {
-      final long page = HostMemory.getLong(entry + StateLayout.TLB_WRITE);
-      if (page != StateLayout.TLB_NO_PAGE
-          && page + HostMemory.getLong(entry + StateLayout.TLB_ADDEND) == hostPage) {
-        HostMemory.putLong(entry + StateLayout.TLB_WRITE, StateLayout.TLB_NO_PAGE);
-      }
-    }
+    entries.dropWriteMappings(hostPage);
   }
 }

@@ -288,6 +288,21 @@ public abstract class SoftCpu {
     return loadForWriteSlow(linear, size);
   }
 
+  /**
+   * Stores after {@link #loadForWrite}, as one step with it: nothing is stored where memory is no
+   * longer what was loaded. For LOCK and XCHG; see {@link HostMemory#compareAndSet} for what is one
+   * step.
+   *
+   * @return whether it was stored; else load again
+   */
+  public final boolean storeIfSame(
+      final long linear, final int size, final long loaded, final long value) {
+    final long host = hostWrite(linear, size);
+    return host != 0
+        ? HostMemory.compareAndSet(host, size, loaded, value)
+        : storeIfSameSlow(linear, size, loaded, value);
+  }
+
   /** Host address for reading {@code size} bytes, or 0 where the slow path must be taken. */
   public final long hostRead(final long linear, final int size) {
     final long entry = tlb + ((linear >>> 12 & TLB_INDEX_MASK) << TLB_ENTRY_SHIFT);
@@ -316,6 +331,8 @@ public abstract class SoftCpu {
   protected abstract void storeSlow(long linear, int size, long value);
 
   protected abstract long loadForWriteSlow(long linear, int size);
+
+  protected abstract boolean storeIfSameSlow(long linear, int size, long loaded, long value);
 
   /**
    * Segment checks outside 64-bit mode (SDM Vol. 3A, 5.3): limit, expand-down, null, read-only.
@@ -357,6 +374,9 @@ public abstract class SoftCpu {
 
   /** Whether EFER.LMA and CS.L say 64-bit mode. */
   public abstract boolean longMode64();
+
+  /** Brings PKRU into effect, and what says whether protection keys are in force. */
+  public abstract void keysChanged();
 
   /** State components that XCR0 may enable. */
   public abstract long allowedXcr0();

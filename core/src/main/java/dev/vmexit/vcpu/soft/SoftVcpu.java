@@ -12,81 +12,35 @@ import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.ControlRegisters;
 import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Vector;
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.VarHandle;
-import java.util.Arrays;
 
 /**
  * A processor in software, tier 0: an interpreter over cached blocks of bound instructions.
  *
  * <p>It behaves as hardware virtualization does: it runs guest code and leaves where a VMM has work
- * to do (see {@link VcpuExit}). Between two blocks it looks at one word, {@link #attention}; all
+ * to do (see {@link VcpuExit}). Between two blocks it looks at one word, {@link Attention}; all
  * that is rare (a kick, an interrupt window, the shadow of STI, single-stepping) sets a bit there.
  */
 public final class SoftVcpu extends SegmentedCpu implements Vcpu {
-  private static final int ATTENTION_KICK = 1;
-  private static final int ATTENTION_WINDOW = 1 << 1;
-  private static final int ATTENTION_SHADOW = 1 << 2;
-  private static final int ATTENTION_STEP = 1 << 3;
-  private static final int ATTENTION_NOTICE = 1 << 4;
-  private static final int ATTENTION_ONCE = 1 << 5;
-  private static final int ATTENTION_DEFERRED = 1 << 6;
-  private static final int ATTENTION_BREAKPOINTS = 1 << 7;
-
-  private static final int JUMP_CACHE_SIZE = 1 << 14;
-  private static final long DR6_SINGLE_STEP = 1 << 14;
-  private static final int DR6_ACCESS = 1 << 13;
-  private static final long DR7_GENERAL_DETECT = 1 << 13;
-
-  private static final int CLASS_BENIGN = 0;
-  private static final int CLASS_CONTRIBUTORY = 1;
-  private static final int CLASS_PAGE_FAULT = 2;
-
-  private static final VarHandle ATTENTION;
-
-  static {
-    try {
-      ATTENTION = MethodHandles.lookup().findVarHandle(SoftVcpu.class, "attention", int.class);
-    } catch (final ReflectiveOperationException e) {
-      throw new ExceptionInInitializerError(e);
-    }
-  }
-
   private final CpuModel model;
-  private final Block[] jumpBlocks = new Block[JUMP_CACHE_SIZE];
-  private final BlockBuilder builder = new BlockBuilder(this);
+
+  /** What asks for attention between two blocks. */
+  final Attention attention = new Attention();
+
+  private final BlockLookup blocks = new BlockLookup(this);
   private final TaskSwitch tasks = new TaskSwitch(this);
   private final CallGates gates = new CallGates(this, tasks);
   private final EventDelivery delivery = new EventDelivery(this);
+  private final PendingEvent pending = new PendingEvent(delivery, attention);
+  private final DebugTraps debugTraps = new DebugTraps(this);
+  private final Monitor monitor = new Monitor(memory);
   private final Msrs msrs = new Msrs(this);
   private final WriteListener writeListener = this::memoryWritten;
-
-  /** ATTENTION_* bits; the kick bit is set by other threads, hence only atomic updates. */
-  @SuppressWarnings("UnusedVariable") // through ATTENTION
-  private int attention;
 
   private int noticeReason;
   private boolean emulating;
   private boolean windowWanted;
   private boolean shadow;
   private boolean nmiBlocked;
-
-  // The event to deliver before the next instruction.
-  private int pendingVector = -1;
-  private int pendingType;
-  private boolean pendingHasErrorCode;
-  private int pendingErrorCode;
-
-  /** An interrupt whose delivery faulted: delivered after the fault's handler has run. */
-  private int deferredInterrupt;
-
-  /** The instruction at rip meets no breakpoint of execution: RF as IRET left it. */
-  private boolean resuming;
-
-  /** The running instruction set {@link #resuming} for the one after it. */
-  private boolean resumeFresh;
-
-  private boolean tripleFault;
 
   private boolean closed;
 
@@ -95,7 +49,6 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     super(HostMemory.allocate(StateLayout.SIZE), memory, translation);
     this.model = model;
     memory.addWriteListener(writeListener);
-    Arrays.fill(jumpBlocks, Block.NONE);
     ResetState.apply(state, model.signature());
     modeChanged();
   }
@@ -151,7 +104,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   public int enter(final long retiredLimit) {
     forbidWrites();
     if (completeRequest()) {
-      attend(ATTENTION_ONCE);
+      attention.set(Attention.ONCE);
     }
     return loop(retiredLimit);
   }
@@ -162,7 +115,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     permitWrite(gva, gpa);
     tableWrites.clear();
     emulating = true;
-    attend(ATTENTION_ONCE);
+    attention.set(Attention.ONCE);
     final int reason = loop(Long.MAX_VALUE);
     emulating = false;
     return reason;
@@ -171,16 +124,19 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   @Override
   public boolean interruptible() {
     // One that was deferred goes first.
-    return takesInterrupt() && ((int) ATTENTION.getOpaque(this) & ATTENTION_DEFERRED) == 0;
+    return takesInterrupt() && !attention.has(Attention.DEFERRED);
   }
 
   private boolean takesInterrupt() {
-    return (systemFlags() & Flags.IF) != 0 && !shadow && pendingVector < 0 && !instructionPending();
+    return (systemFlags() & Flags.IF) != 0
+        && !shadow
+        && !pending.isPending()
+        && !instructionPending();
   }
 
   @Override
   public boolean nmiInjectable() {
-    return !nmiBlocked && !shadow && pendingVector < 0 && !instructionPending();
+    return !nmiBlocked && !shadow && !pending.isPending() && !instructionPending();
   }
 
   @Override
@@ -193,49 +149,33 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
 
   @Override
   public void injectInterrupt(final int vector) {
-    setPending(vector, EventDelivery.EXTERNAL, false, 0);
+    pending.set(vector, EventDelivery.EXTERNAL, false, 0);
   }
 
   @Override
   public void injectNmi() {
     nmiBlocked = true;
-    setPending(Vector.NMI, EventDelivery.EXTERNAL, false, 0);
+    pending.set(Vector.NMI, EventDelivery.EXTERNAL, false, 0);
   }
 
   @Override
   public void injectException(final int vector, final boolean hasErrorCode, final int errorCode) {
-    queueException(vector, hasErrorCode, errorCode);
-  }
-
-  private void setPending(
-      final int vector, final int type, final boolean hasErrorCode, final int errorCode) {
-    pendingVector = vector;
-    pendingType = type;
-    pendingHasErrorCode = hasErrorCode;
-    pendingErrorCode = errorCode;
+    pending.exception(vector, hasErrorCode, errorCode);
   }
 
   @Override
   public void requestInterruptWindow(final boolean wanted) {
     windowWanted = wanted;
     if (wanted) {
-      attend(ATTENTION_WINDOW);
+      attention.set(Attention.WINDOW);
     } else {
-      ATTENTION.getAndBitwiseAnd(this, ~ATTENTION_WINDOW);
+      attention.clear(Attention.WINDOW);
     }
   }
 
   @Override
   public void kick() {
-    attend(ATTENTION_KICK);
-  }
-
-  private void attend(final int bit) {
-    ATTENTION.getAndBitwiseOr(this, bit);
-  }
-
-  private void forget(final int bits) {
-    ATTENTION.getAndBitwiseAnd(this, ~bits);
+    attention.set(Attention.KICK);
   }
 
   @Override
@@ -269,6 +209,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     // Who changes registers may have changed code too, past every write that is told to us.
     code.clear();
     flushAll();
+    keysChanged();
     modeChanged();
     debugChanged();
   }
@@ -288,7 +229,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   /** Runs blocks until an exit; the reason. */
   private int loop(final long limit) {
     final long s = state;
-    if (tripleFault) {
+    if (pending.isTripleFault()) {
       return leave(VcpuExit.SHUTDOWN);
     }
     Block block = null;
@@ -297,7 +238,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
       try {
         while (true) {
           int budget = Integer.MAX_VALUE;
-          if ((int) ATTENTION.getOpaque(this) != 0) {
+          if (attention.bits() != 0) {
             final int reason = answerAttention(block);
             if (reason >= 0) {
               return reason;
@@ -306,24 +247,22 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
           final Block previous = block;
           block = null;
           i = 0;
-          if (pendingVector >= 0) {
+          if (pending.isPending()) {
             deliver();
             if (emulating) {
               return leave(VcpuExit.EMULATED);
             }
-            if (pendingVector >= 0) {
+            if (pending.isPending()) {
               continue;
             }
           }
-          if ((int) ATTENTION.getOpaque(this) != 0 && needsSingleStep()) {
-            if (breakpoints.areArmed()) {
-              beforeInstruction();
-            }
+          if (attention.has(Attention.ALONE)) {
+            debugTraps.beforeInstruction();
             budget = 1;
             stepArmed = (systemFlags() & Flags.TF) != 0;
           }
           final long rip = HostMemory.getLong(s + StateLayout.RIP);
-          block = lookup(rip, previous);
+          block = blocks.lookup(rip, previous);
           final Op[] ops = block.ops;
           final int last = ops.length - 1;
           final long retired = HostMemory.getLong(s + StateLayout.RETIRED);
@@ -370,8 +309,8 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
         settle(block, i);
         faultOfSegment(block != null && block.ops[i].inStack);
         instructionDone();
-        queueException(faultVector(), faultHasErrorCode(), faultErrorCode());
-        if (tripleFault) {
+        pending.exception(faultVector(), faultHasErrorCode(), faultErrorCode());
+        if (pending.isTripleFault()) {
           return leave(VcpuExit.SHUTDOWN);
         }
         if (emulating) {
@@ -409,80 +348,46 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     }
   }
 
-  private int leave(final int reason) {
-    exit.reason = reason;
-    exit.rip = HostMemory.getLong(state + StateLayout.RIP);
-    exit.instructionLength = 0;
-    exit.errorCode = 0;
-    exit.address = 0;
-    exit.value = 0;
-    exit.size = 0;
-    exit.write = false;
-    return reason;
-  }
-
-  /** Copies the bytes of an op for the record. */
-  private void capture(final Block block, final int index) {
-    if (block == null) {
-      exit.instructionLength = 0;
-      return;
-    }
-    final int from = block.offsets[index];
-    final int to = index + 1 < block.offsets.length ? block.offsets[index + 1] : block.length;
-    final long host = block.host + from;
-    final int length = to - from;
-    final int first = (int) Math.min(length, 4096 - (host & 0xFFF));
-    HostMemory.copyOut(host, exit.instruction, 0, first);
-    if (first < length) {
-      HostMemory.copyOut(block.crossHost, exit.instruction, first, (long) length - first);
-    }
-    exit.instructionLength = length;
-  }
-
   /** Deals with what asks for attention; a reason to leave, or -1. */
   private int answerAttention(final Block lastBlock) {
-    final int bits = (int) ATTENTION.getOpaque(this);
-    if ((bits & ATTENTION_NOTICE) != 0) {
-      forget(ATTENTION_NOTICE);
+    final int bits = attention.bits();
+    if ((bits & Attention.NOTICE) != 0) {
+      attention.clear(Attention.NOTICE);
       exit.reason = noticeReason;
       exit.rip = noticeRip;
       capture(noticeBare ? null : lastBlock, lastBlock == null ? 0 : lastBlock.offsets.length - 1);
       noticeBare = false;
       return noticeReason;
     }
-    if ((bits & ATTENTION_KICK) != 0 && !emulating) {
-      forget(ATTENTION_KICK);
+    if ((bits & Attention.KICK) != 0 && !emulating) {
+      attention.clear(Attention.KICK);
       return leave(VcpuExit.KICK);
     }
-    if ((bits & ATTENTION_DEFERRED) != 0 && takesInterrupt() && !emulating) {
-      forget(ATTENTION_DEFERRED);
-      setPending(deferredInterrupt, EventDelivery.EXTERNAL, false, 0);
+    if ((bits & Attention.DEFERRED) != 0 && takesInterrupt() && !emulating) {
+      attention.clear(Attention.DEFERRED);
+      pending.takeDeferred();
     }
-    if ((bits & ATTENTION_WINDOW) != 0 && interruptible() && !emulating) {
+    if ((bits & Attention.WINDOW) != 0 && interruptible() && !emulating) {
       return leave(VcpuExit.IRQ_WINDOW);
     }
     return -1;
   }
 
-  private boolean needsSingleStep() {
-    return ((int) ATTENTION.getOpaque(this)
-            & (ATTENTION_SHADOW | ATTENTION_STEP | ATTENTION_ONCE | ATTENTION_BREAKPOINTS))
-        != 0;
-  }
-
   /** After one instruction that ran alone; true where {@link #emulate} is complete. */
   private boolean stepped() {
-    final int bits = (int) ATTENTION.getOpaque(this);
+    final int bits = attention.bits();
     instructionDone();
-    afterInstruction();
-    if ((bits & ATTENTION_ONCE) != 0) {
-      forget(ATTENTION_ONCE);
+    if (debugTraps.afterInstruction()) {
+      pending.trap(Vector.DB);
+    }
+    if ((bits & Attention.ONCE) != 0) {
+      attention.clear(Attention.ONCE);
     }
     if (shadowFresh) {
       shadowFresh = false;
     } else if (shadow) {
       shadow = false;
-      forget(ATTENTION_SHADOW);
+      attention.clear(Attention.SHADOW);
     }
     if (stepArmed) {
       singleStepTrap();
@@ -491,9 +396,8 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   }
 
   private void singleStepTrap() {
-    HostMemory.putLong(
-        state + StateLayout.DR6, HostMemory.getLong(state + StateLayout.DR6) | DR6_SINGLE_STEP);
-    queueTrap(Vector.DB);
+    debugTraps.stepped();
+    pending.trap(Vector.DB);
     stepArmed = false;
   }
 
@@ -511,43 +415,19 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   private long noticeRip;
   private boolean noticeBare;
 
-  /** Type of the event that the delivery now running leads to, or -1. */
-  private int followUp = -1;
-
   // ---- events ----
 
   private void deliver() {
-    if (resuming && pendingType != EventDelivery.TASK_LOAD) {
-      // Whatever comes before the instruction shows RF in its frame.
-      HostMemory.putLong(
-          state + StateLayout.RFLAGS, HostMemory.getLong(state + StateLayout.RFLAGS) | Flags.RF);
-      resuming = false;
+    if (!pending.isTaskLoad()) {
+      debugTraps.beforeDelivery();
     }
-    delivery.deliver(pendingVector, pendingType, pendingHasErrorCode, pendingErrorCode);
-    pendingVector = -1;
+    pending.deliver();
     instructionDone();
     shadow = false;
     stepArmed = false;
-    forget(ATTENTION_SHADOW | ATTENTION_ONCE);
-    resumeFresh = false;
-    if (followUp >= 0) {
-      setPending(followUp == EventDelivery.TRAP ? Vector.DB : 0, followUp, false, 0);
-      followUp = -1;
-    }
-  }
-
-  /** Has a new task's segments loaded before anything else happens in it. */
-  void queueTaskLoad() {
-    if (pendingVector < 0) {
-      setPending(0, EventDelivery.TASK_LOAD, false, 0);
-    } else {
-      followUp = EventDelivery.TASK_LOAD;
-    }
-  }
-
-  /** A #DB right after the delivery that runs: the new task's trap bit. */
-  void queueTaskTrap() {
-    followUp = EventDelivery.TRAP;
+    attention.clear(Attention.SHADOW | Attention.ONCE);
+    debugTraps.afterDelivery();
+    pending.followUp();
   }
 
   /** Leaves for a task switch's new CR3. No instruction says it: its bytes are not captured. */
@@ -557,52 +437,34 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     noticeBare = true;
   }
 
+  Monitor monitor() {
+    return monitor;
+  }
+
+  @Override
+  public boolean wakesForMasked() {
+    return monitor.wakesForMasked();
+  }
+
+  @Override
+  public boolean wakesForStore() {
+    return monitor.wakesForStore();
+  }
+
+  PendingEvent pending() {
+    return pending;
+  }
+
+  DebugTraps debugTraps() {
+    return debugTraps;
+  }
+
   CallGates gates() {
     return gates;
   }
 
   TaskSwitch tasks() {
     return tasks;
-  }
-
-  private static int exceptionClass(final int vector) {
-    return switch (vector) {
-      case Vector.DE, Vector.TS, Vector.NP, Vector.SS, Vector.GP -> CLASS_CONTRIBUTORY;
-      case Vector.PF -> CLASS_PAGE_FAULT;
-      default -> CLASS_BENIGN;
-    };
-  }
-
-  /**
-   * Makes an exception the next event, by the rules for one met while delivering another (SDM Vol.
-   * 3A, table 6-5).
-   */
-  private void queueException(final int vector, final boolean hasErrorCode, final int errorCode) {
-    if (pendingVector >= 0) {
-      if (pendingType == EventDelivery.EXCEPTION) {
-        final int first = exceptionClass(pendingVector);
-        final int second = exceptionClass(vector);
-        if (pendingVector == Vector.DF) {
-          tripleFault = true;
-          return;
-        }
-        if (first == CLASS_CONTRIBUTORY && second == CLASS_CONTRIBUTORY
-            || first == CLASS_PAGE_FAULT && second != CLASS_BENIGN) {
-          setPending(Vector.DF, EventDelivery.EXCEPTION, true, 0);
-          return;
-        }
-      } else if (pendingType == EventDelivery.EXTERNAL && pendingVector != Vector.NMI) {
-        deferredInterrupt = pendingVector;
-        attend(ATTENTION_DEFERRED);
-      }
-    }
-    setPending(vector, EventDelivery.EXCEPTION, hasErrorCode, errorCode);
-  }
-
-  private void queueTrap(final int vector) {
-    if (pendingVector < 0) {
-      setPending(vector, EventDelivery.TRAP, false, 0);
-    }
   }
 
   /** Delivers INT n, INT3, INTO, INT1 as part of the instruction that runs. */
@@ -622,8 +484,8 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   /** Starts the one-instruction shadow of STI. */
   void startShadow() {
     shadow = true;
-    shadowFresh = needsSingleStep();
-    attend(ATTENTION_SHADOW);
+    shadowFresh = attention.has(Attention.ALONE);
+    attention.set(Attention.SHADOW);
   }
 
   /** IRET ends the blocking of NMIs. */
@@ -634,20 +496,20 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
   @Override
   protected void systemFlagsChanged() {
     if ((systemFlags() & Flags.TF) != 0) {
-      attend(ATTENTION_STEP);
-    } else if (((int) ATTENTION.getOpaque(this) & ATTENTION_STEP) != 0) {
-      forget(ATTENTION_STEP);
+      attention.set(Attention.STEP);
+    } else if (attention.has(Attention.STEP)) {
+      attention.clear(Attention.STEP);
     }
     contextChanged();
   }
 
   @Override
   public void repeatBoundary() {
-    final int bits = (int) ATTENTION.getOpaque(this);
+    final int bits = attention.bits();
     if (bits != 0) {
       instructionDone();
-      forget(ATTENTION_ONCE);
-      if ((bits & (ATTENTION_KICK | ATTENTION_STEP)) != 0 || emulating) {
+      attention.clear(Attention.ONCE);
+      if ((bits & (Attention.KICK | Attention.STEP)) != 0 || emulating) {
         throw Unwind.REPEAT;
       }
     }
@@ -658,7 +520,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     noticeReason = reason;
     noticeRip = HostMemory.getLong(state + StateLayout.BLOCK_RIP) + runningOffset;
     describe(address, 8, reason == VcpuExit.CR, value);
-    attend(ATTENTION_NOTICE);
+    attention.set(Attention.NOTICE);
   }
 
   /** Offset in its block of the terminator that gives notice; set by {@link SystemOp}. */
@@ -675,159 +537,10 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     delivery.checkIoBitmap(port, size);
   }
 
-  // ---- breakpoints ----
-
   /** After DR0 to DR3, DR7 or CR4.DE may have changed. */
   void debugChanged() {
-    breakpoints.update(state);
-    if (breakpoints.areArmed()) {
-      attend(ATTENTION_BREAKPOINTS);
-    } else {
-      forget(ATTENTION_BREAKPOINTS);
-      resuming = false;
-    }
+    debugTraps.changed();
     contextChanged();
-  }
-
-  /** RF of an image that IRET or a task switch loads: the next instruction meets no breakpoint. */
-  void resume(final long image) {
-    resuming = (image & Flags.RF) != 0 && breakpoints.areArmed();
-    resumeFresh = resuming;
-  }
-
-  /** Raises #DB, a fault, where the instruction at rip has a breakpoint. */
-  private void beforeInstruction() {
-    breakpoints.hits = 0;
-    if (resuming) {
-      return;
-    }
-    final long rip = HostMemory.getLong(state + StateLayout.RIP);
-    final int found =
-        breakpoints.atInstruction(codeSize == 8 ? rip : codeBase + rip & 0xFFFF_FFFFL);
-    if (found != 0) {
-      debugStatus(found);
-      throw raise(Vector.DB);
-    }
-  }
-
-  private void afterInstruction() {
-    if (!resumeFresh) {
-      resuming = false;
-    }
-    resumeFresh = false;
-    if (breakpoints.hits != 0) {
-      debugStatus(breakpoints.hits);
-      breakpoints.hits = 0;
-      queueTrap(Vector.DB);
-    }
-  }
-
-  private void debugStatus(final int bits) {
-    HostMemory.putLong(state + StateLayout.DR6, HostMemory.getLong(state + StateLayout.DR6) | bits);
-  }
-
-  /** #DB for a MOV of a debug register while DR7.GD is set, which that clears. */
-  void checkDebugAccess() {
-    final long dr7 = HostMemory.getLong(state + StateLayout.DR7);
-    if ((dr7 & DR7_GENERAL_DETECT) != 0) {
-      HostMemory.putLong(state + StateLayout.DR7, dr7 & ~DR7_GENERAL_DETECT);
-      debugStatus(DR6_ACCESS);
-      throw raise(Vector.DB);
-    }
-  }
-
-  // ---- blocks ----
-
-  private static int jumpIndex(final long host) {
-    return (int) (host ^ host >>> 14) & JUMP_CACHE_SIZE - 1;
-  }
-
-  /**
-   * The block at rip: a known successor of the last one, else from the jump cache, else found or
-   * built. Host address and code size say all that a block depends on, so one comparison with
-   * {@link Block#tag} is enough wherever the candidate comes from; that the address is mapped and
-   * executable is seen in the TLB each time.
-   */
-  private Block lookup(final long rip, final Block last) {
-    final long linear;
-    if (codeSize == 8) {
-      linear = rip;
-    } else {
-      if (rip > codeLimit - BlockBuilder.MAX_BYTES) {
-        return lookupNearLimit(rip);
-      }
-      linear = codeBase + rip & 0xFFFF_FFFFL;
-    }
-    final long entry =
-        tlb + (linear >>> 12 & StateLayout.TLB_ENTRIES - 1) * StateLayout.TLB_ENTRY_SIZE;
-    if (HostMemory.getLong(entry + StateLayout.TLB_FETCH) == (linear & -4096L)) {
-      final long host = linear + HostMemory.getLong(entry + StateLayout.TLB_ADDEND);
-      final long tag = Block.tag(host, codeSize);
-      if (last != null) {
-        Block next = last.successor;
-        if (next.tag == tag) {
-          return next;
-        }
-        next = last.otherSuccessor;
-        if (next.tag == tag) {
-          return next;
-        }
-      }
-      final int index = jumpIndex(host);
-      Block next = jumpBlocks[index];
-      if (next.tag != tag) {
-        next = find(linear);
-        jumpBlocks[index] = next;
-      }
-      if (last != null && last.isValid()) {
-        last.otherSuccessor = last.successor;
-        last.successor = next;
-      }
-      return next;
-    }
-    return find(linear);
-  }
-
-  /** Where a block may reach beyond the limit of CS, its instructions run one by one. */
-  private Block lookupNearLimit(final long rip) {
-    if (rip > codeLimit) {
-      throw raise(Vector.GP, 0);
-    }
-    final Block block = find(codeBase + rip & 0xFFFF_FFFFL);
-    if (rip + block.length - 1 > codeLimit) {
-      final int first = block.offsets.length > 1 ? block.offsets[1] : block.length;
-      if (rip + first - 1 > codeLimit) {
-        throw raise(Vector.GP, 0);
-      }
-      if (!needsSingleStep()) {
-        attend(ATTENTION_ONCE);
-        throw Unwind.STALE;
-      }
-    }
-    return block;
-  }
-
-  private Block find(final long linear) {
-    final long host = fetchHost(linear);
-    if (host == 0) {
-      // Nothing answers on the bus: all ones, FF FF, is #UD.
-      throw undefined();
-    }
-    final Block cached = code.find(host, codeSize);
-    if (cached != null) {
-      if (cached.crossHost == 0 || fetchHost(nextPage(linear)) == cached.crossHost) {
-        return cached;
-      }
-      code.remove(cached);
-    }
-    final Block built = builder.build(linear, host, codeSize);
-    if (built.isValid() && code.add(built)) {
-      dropWriteMappings(host & -4096L);
-      if (built.crossHost != 0) {
-        dropWriteMappings(built.crossHost);
-      }
-    }
-    return built;
   }
 
   long nextPage(final long linear) {
@@ -847,6 +560,7 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     if (breakpoints.areArmed()) {
       debugChanged();
     }
+    keysChanged();
     modeChanged();
   }
 }

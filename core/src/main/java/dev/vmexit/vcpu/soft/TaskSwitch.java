@@ -165,7 +165,7 @@ final class TaskSwitch {
     pushesErrorCode = hasErrorCode;
     errorCode = newErrorCode;
     errorCodeSize = wide ? 4 : 2;
-    cpu.queueTaskLoad();
+    cpu.pending().loadTask();
   }
 
   private void exchange(
@@ -237,7 +237,7 @@ final class TaskSwitch {
     }
     cpu.setSegment(Seg.LDTR, ldt, 0, 0, StateLayout.SEG_UNUSABLE);
     cpu.setRflags(flags | (cause == Cause.CALL ? Flags.NT : 0));
-    cpu.resume(image);
+    cpu.debugTraps().resume(image);
     cpu.debugChanged();
     if (wide && (cpu.reg64(StateLayout.CR0) & ControlRegisters.CR0_PG) != 0) {
       cpu.reg64(StateLayout.CR3, cr3);
@@ -309,7 +309,7 @@ final class TaskSwitch {
       trap = false;
       final long dr6 = cpu.state + StateLayout.DR6;
       HostMemory.putLong(dr6, HostMemory.getLong(dr6) | DR6_TASK);
-      cpu.queueTaskTrap();
+      cpu.pending().trapTask();
     }
   }
 

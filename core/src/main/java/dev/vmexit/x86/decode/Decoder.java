@@ -1,10 +1,6 @@
 package dev.vmexit.x86.decode;
 
-import dev.vmexit.x86.Gpr;
 import dev.vmexit.x86.Seg;
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.VarHandle;
-import java.nio.ByteOrder;
 
 /**
  * Turns bytes into an {@link Instruction} in 16-, 32- and 64-bit code (SDM Vol. 2A, chapter 2).
@@ -31,13 +27,6 @@ public final class Decoder {
   /** The available bytes end before the instruction does. */
   public static final int STATUS_TRUNCATED = 3;
 
-  private static final VarHandle SHORT =
-      MethodHandles.byteArrayViewVarHandle(short[].class, ByteOrder.LITTLE_ENDIAN);
-  private static final VarHandle INT =
-      MethodHandles.byteArrayViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
-  private static final VarHandle LONG =
-      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
-
   private static final OpcodeTables[] TABLES = OpcodeTables.build();
   private static final OpcodeTables LEGACY = TABLES[OpcodeTables.LEGACY];
   private static final OpcodeTables LONG_MODE = TABLES[OpcodeTables.LONG_MODE];
@@ -62,29 +51,8 @@ public final class Decoder {
     0, 1, 2, 0, 0, 1, 2, 0, // byte
   };
 
-  private static final byte[] BASE_16 = {
-    Gpr.RBX, Gpr.RBX, Gpr.RBP, Gpr.RBP, Gpr.RSI, Gpr.RDI, Gpr.RBP, Gpr.RBX
-  };
-  private static final byte[] INDEX_16 = {Gpr.RSI, Gpr.RDI, Gpr.RSI, Gpr.RDI, -1, -1, -1, -1};
-
-  /** CR0, CR2, CR3, CR4, CR8. */
-  private static final int CONTROL_REGISTERS = 0b1_0001_1101;
-
-  private static final int REX_B = 1;
-  private static final int REX_X = 2;
-  private static final int REX_R = 4;
-  private static final int REX_W = 8;
-
-  private byte[] code;
+  private final OperandReader in = new OperandReader();
   private int start;
-  private int limit;
-  private int cursor;
-
-  // Of the instruction in hand, for the operands.
-  private int rex;
-  private int vvvv;
-  private boolean byteRegisters;
-  private int sizeIndex;
 
   /** Creates a decoder; the tables are shared. */
   public Decoder() {}
@@ -106,9 +74,10 @@ public final class Decoder {
       final int available,
       final int codeSize,
       final Instruction out) {
-    this.code = code;
     start = offset;
-    limit = offset + Math.min(available, Instruction.MAX_LENGTH);
+    final int limit = offset + Math.min(available, Instruction.MAX_LENGTH);
+    in.code = code;
+    in.limit = limit;
     final boolean mode64 = codeSize == 8;
     final Form[] oneByte = mode64 ? LONG_ONE_BYTE : LEGACY_ONE_BYTE;
     out.codeSize = codeSize;
@@ -161,7 +130,7 @@ public final class Decoder {
             break;
           }
         }
-        cursor = pos;
+        in.cursor = pos;
         if (rexBits != 0 || mandatory != 0 || (prefixes & Instruction.PREFIX_LOCK) != 0) {
           return invalid(out, prefixes);
         }
@@ -193,51 +162,51 @@ public final class Decoder {
         }
       }
     }
-    cursor = pos;
+    in.cursor = pos;
     if (rexBits != 0) {
       prefixes |= Instruction.PREFIX_REX;
-      if ((rexBits & REX_W) != 0) {
+      if ((rexBits & OperandReader.REX_W) != 0) {
         prefixes |= Instruction.PREFIX_REX_W;
       }
     }
-    rex = rexBits;
-    byteRegisters = rexBits != 0;
-    vvvv = 0;
+    in.rex = rexBits;
+    in.byteRegisters = rexBits != 0;
+    in.vvvv = 0;
     return finish(form, opcode, prefixes, mandatory, 0, override, out);
   }
 
-  /** VEX and EVEX: {@link #cursor} is on the byte after the C5, C4 or 62. */
+  /** VEX and EVEX: the cursor is on the byte after the C5, C4 or 62. */
   private int decodeVex(
       final int kind, final int prefixes, final int override, final Instruction out) {
     final boolean mode64 = out.codeSize == 8;
     final int bytes = kind == Form.VEX2 ? 2 : kind == Form.VEX3 ? 3 : 4;
-    if (cursor + bytes > limit) {
+    if (in.cursor + bytes > in.limit) {
       return outOfBytes(out, prefixes);
     }
-    final int first = code[cursor] & 0xFF;
+    final int first = in.code[in.cursor] & 0xFF;
     final int map;
     final int last;
-    int bits = (first & 0x80) != 0 ? 0 : REX_R;
+    int bits = (first & 0x80) != 0 ? 0 : OperandReader.REX_R;
     if (kind == Form.VEX2) {
       map = 1;
       last = first & 0x7F;
     } else {
-      bits |= (first & 0x40) != 0 ? 0 : REX_X;
-      bits |= (first & 0x20) != 0 ? 0 : REX_B;
-      last = code[cursor + 1] & 0xFF;
-      bits |= (last & 0x80) != 0 ? REX_W : 0;
+      bits |= (first & 0x40) != 0 ? 0 : OperandReader.REX_X;
+      bits |= (first & 0x20) != 0 ? 0 : OperandReader.REX_B;
+      last = in.code[in.cursor + 1] & 0xFF;
+      bits |= (last & 0x80) != 0 ? OperandReader.REX_W : 0;
       map = first & (kind == Form.VEX3 ? 0x1F : 0xF);
     }
-    final int opcode = code[cursor + bytes - 1] & 0xFF;
-    cursor += bytes;
-    vvvv = ~last >> 3 & 0xF;
+    final int opcode = in.code[in.cursor + bytes - 1] & 0xFF;
+    in.cursor += bytes;
+    in.vvvv = ~last >> 3 & 0xF;
     if (!mode64) {
-      bits &= REX_W;
+      bits &= OperandReader.REX_W;
     }
-    rex = bits;
-    byteRegisters = true;
+    in.rex = bits;
+    in.byteRegisters = true;
     int seen = prefixes | Instruction.PREFIX_VEX;
-    if ((bits & REX_W) != 0) {
+    if ((bits & OperandReader.REX_W) != 0) {
       seen |= Instruction.PREFIX_REX_W;
     }
     final int slot = map << 8 | opcode;
@@ -264,7 +233,7 @@ public final class Decoder {
     return finish(form, slot, seen, last & 3, last >> 2 & 1, override, out);
   }
 
-  /** From the opcode on: {@link #cursor} is on the byte after it. */
+  /** From the opcode on: the cursor is on the byte after it. */
   private int finish(
       final Form opcodeForm,
       final int opcode,
@@ -275,7 +244,7 @@ public final class Decoder {
       final Instruction out) {
     final int codeSize = out.codeSize;
     final boolean mode64 = codeSize == 8;
-    final boolean wide = (rex & REX_W) != 0;
+    final boolean wide = (in.rex & OperandReader.REX_W) != 0;
     final boolean short16 = (prefixes & Instruction.PREFIX_OPERAND_SIZE) != 0 != (codeSize == 2);
     final int plainSize = wide && mode64 ? 2 : short16 ? 0 : 1;
 
@@ -286,10 +255,10 @@ public final class Decoder {
       switch (form.kind) {
         case Form.BY_REG, Form.BY_MOD, Form.BY_RM -> {
           if (modrm < 0) {
-            if (cursor >= limit) {
+            if (in.cursor >= in.limit) {
               return outOfBytes(out, prefixes);
             }
-            modrm = code[cursor++] & 0xFF;
+            modrm = in.code[in.cursor++] & 0xFF;
           }
           choice =
               form.kind == Form.BY_REG
@@ -301,7 +270,7 @@ public final class Decoder {
         case Form.BY_W -> choice = wide ? 1 : 0;
         case Form.BY_W64 -> choice = wide && mode64 ? 1 : 0;
         case Form.BY_L -> choice = vectorLength;
-        default -> choice = rex & REX_B;
+        default -> choice = in.rex & OperandReader.REX_B;
       }
       form = form.sub[choice];
     }
@@ -310,10 +279,10 @@ public final class Decoder {
     }
     final int flags = form.flags;
     if (modrm < 0 && (flags & Form.HAS_MODRM) != 0) {
-      if (cursor >= limit) {
+      if (in.cursor >= in.limit) {
         return outOfBytes(out, prefixes);
       }
-      modrm = code[cursor++] & 0xFF;
+      modrm = in.code[in.cursor++] & 0xFF;
     }
 
     out.mnemonic = form.mnemonic;
@@ -322,7 +291,7 @@ public final class Decoder {
     out.modrm = modrm;
     final int size = SIZING[form.sizing << 3 | (mode64 ? 4 : 0) | plainSize];
     out.operandSize = form.sizing == Form.SIZE_BYTE ? 1 : 2 << size;
-    sizeIndex = size | (mode64 ? 4 : 0) | vectorLength << 3;
+    in.sizeIndex = size | (mode64 ? 4 : 0) | vectorLength << 3;
     out.addressSize =
         (prefixes & Instruction.PREFIX_ADDRESS_SIZE) == 0 ? codeSize : codeSize == 4 ? 2 : 4;
     out.immediate = 0;
@@ -340,7 +309,7 @@ public final class Decoder {
         if ((flags & Form.REGISTER_ONLY) != 0) {
           return invalid(out, prefixes);
         }
-        if (!memory(modrm, override, (flags & Form.VECTOR_INDEX) != 0, out)) {
+        if (!in.memory(modrm, override, (flags & Form.VECTOR_INDEX) != 0, out)) {
           return outOfBytes(out, prefixes);
         }
         if ((flags & Form.VECTOR_INDEX) != 0 && (out.addressSize == 2 || (modrm & 7) != 4)) {
@@ -355,25 +324,25 @@ public final class Decoder {
         && !((flags & Form.LOCKABLE) != 0 && out.hasMemory)) {
       return invalid(out, prefixes);
     }
-    if (vvvv != 0) {
+    if (in.vvvv != 0) {
       if ((flags & Form.USES_VVVV) == 0) {
         return invalid(out, prefixes);
       }
       // Outside 64-bit mode its top bit is ignored, but only where it names a register.
-      vvvv &= mode64 ? 15 : 7;
+      in.vvvv &= mode64 ? 15 : 7;
     }
 
     final int count = form.count;
     out.operandCount = count;
     int status = STATUS_OK;
     if (count > 0) {
-      status = operand(0, form.operand0, opcode, modrm, out);
+      status = in.operand(0, form.operand0, opcode, modrm, out);
       if (count > 1) {
-        status |= operand(1, form.operand1, opcode, modrm, out);
+        status |= in.operand(1, form.operand1, opcode, modrm, out);
         if (count > 2) {
-          status |= operand(2, form.operand2, opcode, modrm, out);
+          status |= in.operand(2, form.operand2, opcode, modrm, out);
           if (count > 3) {
-            status |= operand(3, form.operand3, opcode, modrm, out);
+            status |= in.operand(3, form.operand3, opcode, modrm, out);
           }
         }
       }
@@ -389,358 +358,29 @@ public final class Decoder {
           ? outOfBytes(out, prefixes)
           : invalid(out, prefixes);
     }
-    out.length = cursor - start;
+    out.length = in.cursor - start;
     return STATUS_OK;
   }
 
-  /** 3DNow!: the byte after the operands says which. */
   private int suffix(final Instruction out) {
-    if (cursor >= limit) {
+    if (in.cursor >= in.limit) {
       return STATUS_TRUNCATED;
     }
-    out.mnemonic =
-        switch (code[cursor++] & 0xFF) {
-          case 0x0C -> Mnemonic.PI2FW;
-          case 0x0D -> Mnemonic.PI2FD;
-          case 0x1C -> Mnemonic.PF2IW;
-          case 0x1D -> Mnemonic.PF2ID;
-          case 0x8A -> Mnemonic.PFNACC;
-          case 0x8E -> Mnemonic.PFPNACC;
-          case 0x90 -> Mnemonic.PFCMPGE;
-          case 0x94 -> Mnemonic.PFMIN;
-          case 0x96 -> Mnemonic.PFRCP;
-          case 0x97 -> Mnemonic.PFRSQRT;
-          case 0x9A -> Mnemonic.PFSUB;
-          case 0x9E -> Mnemonic.PFADD;
-          case 0xA0 -> Mnemonic.PFCMPGT;
-          case 0xA4 -> Mnemonic.PFMAX;
-          case 0xA6 -> Mnemonic.PFRCPIT1;
-          case 0xA7 -> Mnemonic.PFRSQIT1;
-          case 0xAA -> Mnemonic.PFSUBR;
-          case 0xAE -> Mnemonic.PFACC;
-          case 0xB0 -> Mnemonic.PFCMPEQ;
-          case 0xB4 -> Mnemonic.PFMUL;
-          case 0xB6 -> Mnemonic.PFRCPIT2;
-          case 0xB7 -> Mnemonic.PMULHRW;
-          case 0xBB -> Mnemonic.PSWAPD;
-          case 0xBF -> Mnemonic.PAVGUSB;
-          default -> Mnemonic.INVALID;
-        };
+    out.mnemonic = Suffix3dNow.of(in.code[in.cursor++] & 0xFF);
     return out.mnemonic == Mnemonic.INVALID ? STATUS_INVALID : STATUS_OK;
-  }
-
-  /** Address of a ModRM memory operand (SDM Vol. 2A, 2.1.5); false when the bytes ran out. */
-  private boolean memory(
-      final int modrm, final int override, final boolean vectorIndex, final Instruction out) {
-    final byte[] bytes = code;
-    int pos = cursor;
-    final int mod = modrm >> 6;
-    final int rm = modrm & 7;
-    int base;
-    int displacementSize;
-    if (out.addressSize == 2) {
-      base = BASE_16[rm];
-      out.index = INDEX_16[rm];
-      displacementSize = mod;
-      if (mod == 0 && rm == 6) {
-        base = -1;
-        displacementSize = 2;
-      }
-    } else {
-      displacementSize = mod == 2 ? 4 : mod;
-      if (rm == 4) {
-        if (pos >= limit) {
-          return false;
-        }
-        final int sib = bytes[pos++];
-        base = sib & 7;
-        final int index = sib >> 3 & 7 | (rex & REX_X) << 2;
-        if (index != Gpr.RSP || vectorIndex) {
-          out.index = index;
-          out.scaleShift = sib >> 6 & 3;
-        }
-        if (base == Gpr.RBP && mod == 0) {
-          base = -1;
-          displacementSize = 4;
-        } else {
-          base |= (rex & REX_B) << 3;
-        }
-      } else if (rm == 5 && mod == 0) {
-        base = out.codeSize == 8 ? Gpr.RIP : -1;
-        displacementSize = 4;
-      } else {
-        base = rm | (rex & REX_B) << 3;
-      }
-    }
-    if (pos + displacementSize > limit) {
-      return false;
-    }
-    if (displacementSize == 1) {
-      out.displacement = bytes[pos];
-    } else if (displacementSize == 4) {
-      out.displacement = (int) INT.get(bytes, pos);
-    } else if (displacementSize == 2) {
-      out.displacement = (short) SHORT.get(bytes, pos);
-    }
-    cursor = pos + displacementSize;
-    out.hasMemory = true;
-    out.base = base;
-    if ((base == Gpr.RSP || base == Gpr.RBP) && override < 0) {
-      out.segment = Seg.SS;
-    }
-    return true;
-  }
-
-  /** Fills one operand, reading its immediate; a status that is not OK fails the decode. */
-  private int operand(
-      final int i, final int operand, final int opcode, final int modrm, final Instruction out) {
-    int kind = Instruction.GPR;
-    int register = 0;
-    int size = Operands.SIZE[operand >> 4 & 0xFF0 | sizeIndex];
-    switch (Operands.method(operand)) {
-      case Operands.RM -> {
-        if (out.hasMemory) {
-          return memoryOperand(i, operand, out);
-        }
-        register = general(modrm & 7, REX_B, 3, size);
-      }
-      case Operands.MEM -> {
-        return memoryOperand(i, operand, out);
-      }
-      case Operands.REG -> register = general(modrm >> 3 & 7, REX_R, 1, size);
-      case Operands.OPCODE_REG -> register = general(opcode & 7, REX_B, 3, size);
-      case Operands.FIXED -> register = operand >>> 24;
-      case Operands.GPR_VVVV -> register = out.codeSize == 8 ? vvvv : vvvv & 7;
-      case Operands.IMM8_SIGNED, Operands.REL8 -> {
-        if (cursor >= limit) {
-          return STATUS_TRUNCATED;
-        }
-        out.immediate = code[cursor++];
-        kind =
-            Operands.method(operand) == Operands.REL8
-                ? Instruction.RELATIVE
-                : Instruction.IMMEDIATE;
-        size = out.operandSize;
-      }
-      case Operands.IMM8 -> {
-        if (cursor >= limit) {
-          return STATUS_TRUNCATED;
-        }
-        out.immediate = code[cursor++] & 0xFF;
-        kind = Instruction.IMMEDIATE;
-      }
-      case Operands.IMM8_SECOND -> {
-        if (cursor >= limit) {
-          return STATUS_TRUNCATED;
-        }
-        out.immediate2 = code[cursor++] & 0xFF;
-        kind = Instruction.IMMEDIATE;
-      }
-      case Operands.IMM16 -> {
-        if (cursor + 2 > limit) {
-          return STATUS_TRUNCATED;
-        }
-        out.immediate = (short) SHORT.get(code, cursor) & 0xFFFF;
-        cursor += 2;
-        kind = Instruction.IMMEDIATE;
-      }
-      case Operands.IMM_Z, Operands.REL_Z -> {
-        if (out.operandSize == 2) {
-          if (cursor + 2 > limit) {
-            return STATUS_TRUNCATED;
-          }
-          out.immediate = (short) SHORT.get(code, cursor);
-          cursor += 2;
-        } else {
-          if (cursor + 4 > limit) {
-            return STATUS_TRUNCATED;
-          }
-          out.immediate = (int) INT.get(code, cursor);
-          cursor += 4;
-        }
-        kind =
-            Operands.method(operand) == Operands.REL_Z
-                ? Instruction.RELATIVE
-                : Instruction.IMMEDIATE;
-      }
-      case Operands.ONE -> {
-        out.immediate = 1;
-        kind = Instruction.IMMEDIATE;
-      }
-      case Operands.MMX_REG -> {
-        kind = Instruction.MMX;
-        register = modrm >> 3 & 7;
-      }
-      case Operands.MMX_RM -> {
-        if (out.hasMemory) {
-          return memoryOperand(i, operand, out);
-        }
-        kind = Instruction.MMX;
-        register = modrm & 7;
-      }
-      case Operands.XMM_REG -> {
-        kind = size == 32 ? Instruction.YMM : Instruction.XMM;
-        register = modrm >> 3 & 7 | (rex & REX_R) << 1;
-      }
-      case Operands.XMM_RM -> {
-        if (out.hasMemory) {
-          return memoryOperand(i, operand, out);
-        }
-        kind = size == 32 ? Instruction.YMM : Instruction.XMM;
-        register = modrm & 7 | (rex & REX_B) << 3;
-      }
-      case Operands.XMM_VVVV -> {
-        kind = size == 32 ? Instruction.YMM : Instruction.XMM;
-        // The fourth bit is ignored where there are eight registers (SDM Vol. 2A, 2.3.5.6).
-        register = out.codeSize == 8 ? vvvv : vvvv & 7;
-      }
-      case Operands.ST_FIXED -> kind = Instruction.ST;
-      case Operands.ST_RM -> {
-        kind = Instruction.ST;
-        register = modrm & 7;
-      }
-      case Operands.SOURCE -> kind = Instruction.STRING_SOURCE;
-      case Operands.DESTINATION -> kind = Instruction.STRING_DESTINATION;
-      default -> {
-        return rareOperand(i, operand, size, modrm, out);
-      }
-    }
-    out.operandKind[i] = kind;
-    out.operandRegister[i] = register;
-    out.operandSizes[i] = size == Operands.ADDRESS ? out.addressSize : size;
-    return STATUS_OK;
-  }
-
-  private int rareOperand(
-      final int i, final int operand, final int size, final int modrm, final Instruction out) {
-    int kind = Instruction.IMMEDIATE;
-    int register = 0;
-    switch (Operands.method(operand)) {
-      case Operands.IMM_V -> {
-        final int bytes = out.operandSize;
-        if (cursor + bytes > limit) {
-          return STATUS_TRUNCATED;
-        }
-        out.immediate =
-            bytes == 8
-                ? (long) LONG.get(code, cursor)
-                : bytes == 4 ? (int) INT.get(code, cursor) : (short) SHORT.get(code, cursor);
-        cursor += bytes;
-      }
-      case Operands.MOFFS -> {
-        final int bytes = out.addressSize;
-        if (cursor + bytes > limit) {
-          return STATUS_TRUNCATED;
-        }
-        out.displacement =
-            bytes == 8
-                ? (long) LONG.get(code, cursor)
-                : bytes == 4
-                    ? (int) INT.get(code, cursor) & 0xFFFF_FFFFL
-                    : (short) SHORT.get(code, cursor) & 0xFFFF;
-        cursor += bytes;
-        out.hasMemory = true;
-        return memoryOperand(i, operand, out);
-      }
-      case Operands.FAR -> {
-        final int bytes = out.operandSize;
-        if (cursor + bytes + 2 > limit) {
-          return STATUS_TRUNCATED;
-        }
-        kind = Instruction.FAR_POINTER;
-        out.immediate =
-            bytes == 4
-                ? (int) INT.get(code, cursor) & 0xFFFF_FFFFL
-                : (short) SHORT.get(code, cursor) & 0xFFFF;
-        out.immediate2 = (short) SHORT.get(code, cursor + bytes) & 0xFFFF;
-        cursor += bytes + 2;
-      }
-      case Operands.SREG -> {
-        kind = Instruction.SEGMENT;
-        register = modrm >> 3 & 7;
-      }
-      case Operands.FIXED_SEGMENT -> {
-        kind = Instruction.SEGMENT;
-        register = operand >>> 24;
-      }
-      case Operands.CR -> {
-        kind = Instruction.CONTROL;
-        register = modrm >> 3 & 7 | (rex & REX_R) << 1;
-        if ((CONTROL_REGISTERS >> register & 1) == 0) {
-          return STATUS_INVALID;
-        }
-      }
-      case Operands.DR -> {
-        kind = Instruction.DEBUG;
-        register = modrm >> 3 & 7;
-        if ((rex & REX_R) != 0) {
-          return STATUS_INVALID;
-        }
-      }
-      case Operands.XMM_IMM -> {
-        if (cursor >= limit) {
-          return STATUS_TRUNCATED;
-        }
-        kind = size == 32 ? Instruction.YMM : Instruction.XMM;
-        register = code[cursor++] >> 4 & (out.codeSize == 8 ? 15 : 7);
-      }
-      case Operands.MASK_REG -> {
-        kind = Instruction.MASK;
-        register = modrm >> 3 & 7;
-        if ((rex & REX_R) != 0) {
-          return STATUS_INVALID;
-        }
-      }
-      case Operands.MASK_RM -> {
-        if (out.hasMemory) {
-          return memoryOperand(i, operand, out);
-        }
-        // VEX.B is ignored here.
-        kind = Instruction.MASK;
-        register = modrm & 7;
-      }
-      case Operands.MASK_VVVV -> {
-        kind = Instruction.MASK;
-        register = vvvv & 7;
-        if (vvvv > 7) {
-          return STATUS_INVALID;
-        }
-      }
-      default -> throw new IllegalStateException("operand=" + operand);
-    }
-    out.operandKind[i] = kind;
-    out.operandRegister[i] = register;
-    out.operandSizes[i] = size;
-    return STATUS_OK;
-  }
-
-  private int memoryOperand(final int i, final int operand, final Instruction out) {
-    final int size = Operands.SIZE[operand >> 12 & 0xFF0 | sizeIndex];
-    out.memorySize = size;
-    out.operandKind[i] = Instruction.MEMORY;
-    out.operandRegister[i] = 0;
-    out.operandSizes[i] = size;
-    return STATUS_OK;
-  }
-
-  /** Number of a general register, extended by a REX bit, or of AH to BH. */
-  private int general(final int low, final int rexBit, final int shift, final int size) {
-    return size == 1 && low >= 4 && !byteRegisters
-        ? Gpr.HIGH_BYTE | low
-        : low | (rex & rexBit) << shift;
   }
 
   private int invalid(final Instruction out, final int prefixes) {
     out.mnemonic = Mnemonic.INVALID;
     out.prefixes = prefixes;
-    out.length = cursor - start;
+    out.length = in.cursor - start;
     return STATUS_INVALID;
   }
 
   private int outOfBytes(final Instruction out, final int prefixes) {
     out.mnemonic = Mnemonic.INVALID;
     out.prefixes = prefixes;
-    out.length = limit - start;
-    return limit - start >= Instruction.MAX_LENGTH ? STATUS_TOO_LONG : STATUS_TRUNCATED;
+    out.length = in.limit - start;
+    return in.limit - start >= Instruction.MAX_LENGTH ? STATUS_TOO_LONG : STATUS_TRUNCATED;
   }
 }

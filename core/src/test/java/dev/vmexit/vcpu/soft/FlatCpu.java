@@ -258,6 +258,16 @@ public final class FlatCpu extends SoftCpu implements AutoCloseable {
   }
 
   @Override
+  protected boolean storeIfSameSlow(
+      final long linear, final int bytes, final long loaded, final long value) {
+    storeSlow(linear, bytes, value);
+    return true;
+  }
+
+  @Override
+  public void keysChanged() {}
+
+  @Override
   public long legacyAddress(
       final int segment, final long offset, final int bytes, final boolean write) {
     final long at = state + StateLayout.segment(segment);

@@ -201,6 +201,16 @@ final class FpuTestCpu extends SoftCpu implements AutoCloseable {
   }
 
   @Override
+  protected boolean storeIfSameSlow(
+      final long linear, final int bytes, final long loaded, final long value) {
+    storeSlow(linear, bytes, value);
+    return true;
+  }
+
+  @Override
+  public void keysChanged() {}
+
+  @Override
   public long legacyAddress(
       final int segment, final long offset, final int bytes, final boolean write) {
     return offset;

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.vmexit.memory.GuestMemory;
+import dev.vmexit.memory.HostMemory;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.vcpu.soft.BareMachine.MmuKind;
@@ -25,6 +26,9 @@ import org.junit.jupiter.params.provider.CsvSource;
 final class HostileCodeTest {
   /** Pages for each kind of code; more by the system property, for a campaign. */
   private static final int PAGES = Integer.getInteger("vmexit.hostile.pages", 1_000);
+
+  /** The first page: what a campaign in parts begins each with. */
+  private static final int FIRST = Integer.getInteger("vmexit.hostile.first", 0);
 
   private static final int PAGES_PER_MACHINE = 16;
   private static final int MOST_ENTRIES = 60;
@@ -62,6 +66,7 @@ final class HostileCodeTest {
               | ControlRegisters.CR4_UMIP
               | ControlRegisters.CR4_FSGSBASE
               | ControlRegisters.CR4_OSXSAVE
+              | ControlRegisters.CR4_PKE
               | ControlRegisters.CR4_SMEP
               | ControlRegisters.CR4_SMAP);
 
@@ -115,13 +120,14 @@ final class HostileCodeTest {
 
   private long runPages(final int codeSize, final boolean user) {
     long retired = 0;
-    int page = 0;
-    while (page < PAGES) {
+    int page = FIRST;
+    final int last = FIRST + PAGES;
+    while (page < last) {
       final GuestMemory memory = GuestMemory.builder().ram(0, RAM).rom(ROM, ROM_CONTENT).build();
       final MmuKind mmu = MmuKind.values()[page / PAGES_PER_MACHINE & 1];
       try (BareMachine m = new BareMachine(mmu, memory)) {
         running = m.vcpu;
-        final int end = Math.min(PAGES, page + PAGES_PER_MACHINE);
+        final int end = Math.min(last, page + PAGES_PER_MACHINE);
         boolean alive = true;
         while (alive && page < end) {
           final long seed = page * 31L + codeSize * 2 + (user ? 1 : 0) + (vm86 ? 1L << 40 : 0);
@@ -241,7 +247,8 @@ final class HostileCodeTest {
     for (int i = 0; i < 512; i++) {
       // Some pages are missing, some read-only, some a device's.
       final long entry = i % 37 == 36 ? 0 : (long) i << 12 | (i % 23 == 22 ? RIGHTS & ~2 : RIGHTS);
-      memory.write64(TABLES + 0x3000 + 8L * i, entry);
+      final long key = codeSize == 8 ? i & 15L : 0;
+      memory.write64(TABLES + 0x3000 + 8L * i, entry | key << Pte.PROTECTION_KEY_SHIFT);
     }
   }
 
@@ -289,6 +296,7 @@ final class HostileCodeTest {
     }
     if (random.nextInt(4) == 0) {
       m.set(StateLayout.CR4, m.get(StateLayout.CR4) | FEATURES & random.nextInt());
+      HostMemory.putInt(m.state + StateLayout.PKRU, random.nextInt() & random.nextInt());
     }
     m.set(StateLayout.CR0, cr0);
     if (vm86) {

@@ -26,7 +26,7 @@ final class UserExclusions {
           "the last place differs by processor: X87HostTest";
       case RCPPS, RCPSS, RSQRTPS, RSQRTSS, VRCPPS, VRCPSS, VRSQRTPS, VRSQRTSS ->
           "the manual bounds the error alone: SseHostTest";
-      case RDPKRU, WRPKRU -> "PKRU is the kernel's choice: SystemFeaturesTest";
+      case RDPKRU, WRPKRU -> "PKRU is the kernel's choice: ProtectionKeysTest";
       case ARPL -> insn.hasMemory ? "AMD wants to write only where it writes: SegmentTest" : null;
       case MOVSXD ->
           insn.hasMemory && insn.operandSize == 2

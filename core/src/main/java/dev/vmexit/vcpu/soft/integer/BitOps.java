@@ -76,6 +76,7 @@ final class BitOps {
     private final int size;
     private final int src;
     private final int imm;
+    private final boolean locked;
 
     TestMemory(final Instruction insn, final int operation) {
       super(insn);
@@ -83,6 +84,7 @@ final class BitOps {
       size = insn.operandSizes[0];
       src = insn.operandKind[1] == Instruction.GPR ? Forms.register(insn, 1) : -1;
       imm = (int) insn.immediate;
+      locked = insn.hasPrefix(Instruction.PREFIX_LOCK);
     }
 
     @Override
@@ -97,13 +99,23 @@ final class BitOps {
       final boolean write = operation != TEST;
       final long linear = displacedAddress(cpu, delta, size, write);
       final long value;
-      if (write) {
+      if (locked) {
+        value = setLocked(cpu, linear, bit);
+      } else if (write) {
         value = cpu.loadForWrite(linear, size);
         cpu.store(linear, size, apply(operation, value, bit));
       } else {
         value = cpu.load(linear, size);
       }
       cpu.setCf((value & bit) != 0);
+    }
+
+    private long setLocked(final SoftCpu cpu, final long linear, final long bit) {
+      long value;
+      do {
+        value = cpu.loadForWrite(linear, size);
+      } while (!cpu.storeIfSame(linear, size, value, apply(operation, value, bit)));
+      return value;
     }
   }
 

@@ -1,5 +1,7 @@
 package dev.vmexit.vcpu.soft.integer;
 
+import dev.vmexit.memory.HostMemory;
+import dev.vmexit.memory.WideExchange;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.soft.Op;
 import dev.vmexit.vcpu.soft.SoftCpu;
@@ -9,8 +11,8 @@ import dev.vmexit.x86.Vector;
 import dev.vmexit.x86.decode.Instruction;
 
 /**
- * XCHG, XADD, CMPXCHG, CMPXCHG8B, CMPXCHG16B. Each reads and writes memory in one place, where an
- * atomic access goes once there are several vCPUs.
+ * XCHG, XADD, CMPXCHG, CMPXCHG8B, CMPXCHG16B. Each reads and writes memory as one step in the sight
+ * of other vCPUs: so XCHG does always (SDM Vol. 3A, 8.1.2.1), and the others may without LOCK too.
  */
 final class ExchangeOps {
   private static final int RAX = StateLayout.gpr(Gpr.RAX);
@@ -69,8 +71,11 @@ final class ExchangeOps {
     @Override
     public void execute(final SoftCpu cpu) {
       final long linear = writeAddress(cpu, size);
-      final long value = cpu.loadForWrite(linear, size);
-      cpu.store(linear, size, Registers.read(cpu, src, size));
+      final long replacement = Registers.read(cpu, src, size);
+      long value;
+      do {
+        value = cpu.loadForWrite(linear, size);
+      } while (!cpu.storeIfSame(linear, size, value, replacement));
       Registers.write(cpu, src, size, value);
     }
   }
@@ -110,10 +115,13 @@ final class ExchangeOps {
     @Override
     public void execute(final SoftCpu cpu) {
       final long linear = writeAddress(cpu, size);
-      final long a = cpu.loadForWrite(linear, size);
       final long b = Registers.read(cpu, src, size);
-      final long r = a + b;
-      cpu.store(linear, size, r);
+      long a;
+      long r;
+      do {
+        a = cpu.loadForWrite(linear, size);
+        r = a + b;
+      } while (!cpu.storeIfSame(linear, size, a, r));
       Alu.addFlags(cpu, a, b, r, Alu.shiftOf(size));
       Registers.write(cpu, src, size, a);
     }
@@ -161,9 +169,13 @@ final class ExchangeOps {
     public void execute(final SoftCpu cpu) {
       final long linear = writeAddress(cpu, size);
       final long accumulator = Registers.read(cpu, RAX, size);
-      final long value = cpu.loadForWrite(linear, size);
-      final boolean equal = accumulator == value;
-      cpu.store(linear, size, equal ? Registers.read(cpu, src, size) : value);
+      final long replacement = Registers.read(cpu, src, size);
+      long value;
+      boolean equal;
+      do {
+        value = cpu.loadForWrite(linear, size);
+        equal = accumulator == value;
+      } while (!cpu.storeIfSame(linear, size, value, equal ? replacement : value));
       Alu.cmp(cpu, accumulator, value, Alu.shiftOf(size));
       if (!equal) {
         Registers.write(cpu, RAX, size, value);
@@ -180,10 +192,14 @@ final class ExchangeOps {
     @Override
     public void execute(final SoftCpu cpu) {
       final long linear = writeAddress(cpu, 8);
-      final long value = cpu.loadForWrite(linear, 8);
       final long expected = join(cpu.reg32(RDX), cpu.reg32(RAX));
-      final boolean equal = value == expected;
-      cpu.store64(linear, equal ? join(cpu.reg32(RCX), cpu.reg32(RBX)) : value);
+      final long replacement = join(cpu.reg32(RCX), cpu.reg32(RBX));
+      long value;
+      boolean equal;
+      do {
+        value = cpu.loadForWrite(linear, 8);
+        equal = value == expected;
+      } while (!cpu.storeIfSame(linear, 8, value, equal ? replacement : value));
       if (!equal) {
         cpu.reg32(RAX, (int) value);
         cpu.reg32(RDX, (int) (value >>> 32));
@@ -208,6 +224,26 @@ final class ExchangeOps {
       if ((linear & 15) != 0) {
         throw cpu.raise(Vector.GP, 0);
       }
+      final long host = cpu.hostWrite(linear, 16);
+      if (host == 0) {
+        inHalves(cpu, linear);
+        return;
+      }
+      final long operands = cpu.state + StateLayout.SCRATCH;
+      HostMemory.putLong(operands, cpu.reg64(RAX));
+      HostMemory.putLong(operands + 8, cpu.reg64(RDX));
+      HostMemory.putLong(operands + 16, cpu.reg64(RBX));
+      HostMemory.putLong(operands + 24, cpu.reg64(RCX));
+      final boolean equal = WideExchange.compareAndSet(host, operands);
+      if (!equal) {
+        cpu.reg64(RAX, HostMemory.getLong(operands));
+        cpu.reg64(RDX, HostMemory.getLong(operands + 8));
+      }
+      setZero(cpu, equal);
+    }
+
+    /** A device, or a page that is watched: not one step. */
+    private static void inHalves(final SoftCpu cpu, final long linear) {
       // Aligned, both halves lie in one page: the second cannot fault where the first did not.
       final long low = cpu.loadForWrite(linear, 8);
       final long high = cpu.loadForWrite(linear + 8, 8);

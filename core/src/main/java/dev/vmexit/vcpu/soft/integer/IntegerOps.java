@@ -16,6 +16,12 @@ public final class IntegerOps {
    * @param insn a decoded instruction; nothing of it is kept
    */
   public static Op bind(final Instruction insn) {
+    if (insn.hasPrefix(Instruction.PREFIX_LOCK)) {
+      final Op locked = LockedOps.bind(insn);
+      if (locked != null) {
+        return locked;
+      }
+    }
     return switch (insn.mnemonic) {
       case MOV, MOVNTI -> MovForms.bind(insn);
       case MOVZX -> ExtendForms.bindZero(insn);

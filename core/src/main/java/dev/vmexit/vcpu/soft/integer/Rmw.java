@@ -8,8 +8,9 @@ import dev.vmexit.vcpu.soft.SoftCpu;
  * Read-modify-write of memory that the TLB does not map for writing: a miss, a page crossing, a
  * device, a watched page.
  *
- * <p>The ops do the mapped case themselves and come here for the rest. The store may leave the
- * instruction to have it executed again (a device's register), so flags change after it.
+ * <p>The ops do the mapped case themselves and come here for the rest, those with LOCK for all. The
+ * store may leave the instruction to have it executed again (a device's register), so flags change
+ * after it.
  */
 final class Rmw {
   static final int ADD = 0;
@@ -30,22 +31,47 @@ final class Rmw {
   static void slow(
       final SoftCpu cpu, final int operation, final long linear, final int size, final long b) {
     final long a = cpu.loadForWrite(linear, size);
-    final long r =
-        switch (operation) {
-          case ADD -> a + b;
-          case OR -> a | b;
-          case ADC -> a + b + Alu.carry(cpu);
-          case SBB -> a - b - Alu.carry(cpu);
-          case AND -> a & b;
-          case SUB -> a - b;
-          case XOR -> a ^ b;
-          case INC -> a + 1;
-          case DEC -> a - 1;
-          case NEG -> -a;
-          case NOT -> ~a;
-          default -> throw new IllegalArgumentException("operation=" + operation);
-        };
+    final long r = apply(cpu, operation, a, b);
     cpu.store(linear, size, r);
+    setFlags(cpu, operation, a, b, r, size);
+  }
+
+  /** As {@link #slow}, of any operand, and in one step in the sight of others: LOCK. */
+  static void locked(
+      final SoftCpu cpu, final int operation, final long linear, final int size, final long b) {
+    long a;
+    long r;
+    do {
+      a = cpu.loadForWrite(linear, size);
+      r = apply(cpu, operation, a, b);
+    } while (!cpu.storeIfSame(linear, size, a, r));
+    setFlags(cpu, operation, a, b, r, size);
+  }
+
+  private static long apply(final SoftCpu cpu, final int operation, final long a, final long b) {
+    return switch (operation) {
+      case ADD -> a + b;
+      case OR -> a | b;
+      case ADC -> a + b + Alu.carry(cpu);
+      case SBB -> a - b - Alu.carry(cpu);
+      case AND -> a & b;
+      case SUB -> a - b;
+      case XOR -> a ^ b;
+      case INC -> a + 1;
+      case DEC -> a - 1;
+      case NEG -> -a;
+      case NOT -> ~a;
+      default -> throw new IllegalArgumentException("operation=" + operation);
+    };
+  }
+
+  private static void setFlags(
+      final SoftCpu cpu,
+      final int operation,
+      final long a,
+      final long b,
+      final long r,
+      final int size) {
     final int shift = Alu.shiftOf(size);
     switch (operation) {
       case ADD, ADC -> Alu.addFlags(cpu, a, b, r, shift);

@@ -67,7 +67,7 @@ final class ConvertOps {
         return;
       }
       final SoftFloat f = Mxcsr.begin(cpu);
-      final long result = SseMath.doubleFromInteger(f, value);
+      final long result = SseConvert.doubleFromInteger(f, value);
       Mxcsr.finish(cpu, f);
       cpu.reg64(destination, result);
     }
@@ -83,7 +83,7 @@ final class ConvertOps {
       check(cpu);
       final long value = integer(cpu);
       final SoftFloat f = Mxcsr.begin(cpu);
-      final int result = SseMath.floatFromInteger(f, value);
+      final int result = SseConvert.floatFromInteger(f, value);
       Mxcsr.finish(cpu, f);
       HostMemory.putInt(cpu.state + destination, result);
     }
@@ -125,7 +125,7 @@ final class ConvertOps {
         }
       }
       final SoftFloat f = Mxcsr.begin(cpu);
-      final long value = SseMath.toInteger(f, bits, size, truncate);
+      final long value = SseConvert.toInteger(f, bits, size, truncate);
       Mxcsr.finish(cpu, f);
       result(cpu, value);
     }
@@ -141,7 +141,7 @@ final class ConvertOps {
       check(cpu);
       final int bits = source4(cpu);
       final SoftFloat f = Mxcsr.begin(cpu);
-      final long value = SseMath.toInteger(f, bits, size, truncate);
+      final long value = SseConvert.toInteger(f, bits, size, truncate);
       Mxcsr.finish(cpu, f);
       result(cpu, value);
     }
@@ -157,7 +157,7 @@ final class ConvertOps {
       check(cpu);
       final int bits = source4(cpu);
       final SoftFloat f = Mxcsr.begin(cpu);
-      final long result = SseMath.widen(f, bits);
+      final long result = SseConvert.widen(f, bits);
       Mxcsr.finish(cpu, f);
       cpu.reg64(destination, result);
     }
@@ -173,7 +173,7 @@ final class ConvertOps {
       check(cpu);
       final long bits = source8(cpu);
       final SoftFloat f = Mxcsr.begin(cpu);
-      final int result = SseMath.narrow(f, bits);
+      final int result = SseConvert.narrow(f, bits);
       Mxcsr.finish(cpu, f);
       HostMemory.putInt(cpu.state + destination, result);
     }
@@ -201,7 +201,7 @@ final class ConvertOps {
     }
 
     private long element(final SoftFloat f, final int value) {
-      return floats ? SseMath.widen(f, value) : SseMath.doubleFromInteger(f, value);
+      return floats ? SseConvert.widen(f, value) : SseConvert.doubleFromInteger(f, value);
     }
   }
 
@@ -229,7 +229,7 @@ final class ConvertOps {
     }
 
     private long element(final SoftFloat f, final long value) {
-      return floats ? SseMath.narrow(f, value) : SseMath.toInteger(f, value, 4, truncate);
+      return floats ? SseConvert.narrow(f, value) : SseConvert.toInteger(f, value, 4, truncate);
     }
   }
 
@@ -263,8 +263,8 @@ final class ConvertOps {
 
     private long element(final SoftFloat f, final int value) {
       return toFloats
-          ? SseMath.floatFromInteger(f, value)
-          : SseMath.toInteger(f, value, 4, truncate);
+          ? SseConvert.floatFromInteger(f, value)
+          : SseConvert.toInteger(f, value, 4, truncate);
     }
   }
 
@@ -291,13 +291,13 @@ final class ConvertOps {
       final int second = (int) (pair >>> 32);
       final SoftFloat f = Mxcsr.begin(cpu);
       if (doubles) {
-        final long low = SseMath.doubleFromInteger(f, first);
-        final long high = SseMath.doubleFromInteger(f, second);
+        final long low = SseConvert.doubleFromInteger(f, first);
+        final long high = SseConvert.doubleFromInteger(f, second);
         cpu.reg64(xmm, low);
         cpu.reg64(xmm + 8, high);
       } else {
-        final long low = SseMath.floatFromInteger(f, first);
-        final long high = SseMath.floatFromInteger(f, second);
+        final long low = SseConvert.floatFromInteger(f, first);
+        final long high = SseConvert.floatFromInteger(f, second);
         Mxcsr.finish(cpu, f);
         cpu.reg64(xmm, (low & LOW) | high << 32);
       }
@@ -329,13 +329,13 @@ final class ConvertOps {
       if (doubles) {
         final long from = source16(cpu);
         f = Mxcsr.begin(cpu);
-        low = SseMath.toInteger(f, HostMemory.getLong(from), 4, truncate);
-        high = SseMath.toInteger(f, HostMemory.getLong(from + 8), 4, truncate);
+        low = SseConvert.toInteger(f, HostMemory.getLong(from), 4, truncate);
+        high = SseConvert.toInteger(f, HostMemory.getLong(from + 8), 4, truncate);
       } else {
         final long pair = source8(cpu);
         f = Mxcsr.begin(cpu);
-        low = SseMath.toInteger(f, (int) pair, 4, truncate);
-        high = SseMath.toInteger(f, (int) (pair >>> 32), 4, truncate);
+        low = SseConvert.toInteger(f, (int) pair, 4, truncate);
+        high = SseConvert.toInteger(f, (int) (pair >>> 32), 4, truncate);
       }
       Mxcsr.finish(cpu, f);
       MmxOp.enterMmx(cpu);

@@ -267,7 +267,7 @@ final class FloatOps {
       check(cpu);
       final long b = source8(cpu);
       final SoftFloat f = Mxcsr.begin(cpu);
-      final long result = SseMath.compareMask(f, predicate, cpu.reg64(destination), b);
+      final long result = SseCompare.compareMask(f, predicate, cpu.reg64(destination), b);
       Mxcsr.finish(cpu, f);
       cpu.reg64(destination, result);
     }
@@ -286,7 +286,7 @@ final class FloatOps {
       check(cpu);
       final int b = source4(cpu);
       final SoftFloat f = Mxcsr.begin(cpu);
-      final int result = SseMath.compareMask(f, predicate, cpu.reg32(destination), b);
+      final int result = SseCompare.compareMask(f, predicate, cpu.reg32(destination), b);
       Mxcsr.finish(cpu, f);
       HostMemory.putInt(cpu.state + destination, result);
     }
@@ -307,9 +307,9 @@ final class FloatOps {
       final long to = cpu.state + destination;
       final SoftFloat f = Mxcsr.begin(cpu);
       final long low =
-          SseMath.compareMask(f, predicate, HostMemory.getLong(to), HostMemory.getLong(from));
+          SseCompare.compareMask(f, predicate, HostMemory.getLong(to), HostMemory.getLong(from));
       final long high =
-          SseMath.compareMask(
+          SseCompare.compareMask(
               f, predicate, HostMemory.getLong(to + 8), HostMemory.getLong(from + 8));
       Mxcsr.finish(cpu, f);
       HostMemory.putLong(to, low);
@@ -339,8 +339,8 @@ final class FloatOps {
     }
 
     private long pair(final SoftFloat f, final long a, final long b) {
-      return (SseMath.compareMask(f, predicate, (int) a, (int) b) & 0xFFFF_FFFFL)
-          | (long) SseMath.compareMask(f, predicate, (int) (a >>> 32), (int) (b >>> 32)) << 32;
+      return (SseCompare.compareMask(f, predicate, (int) a, (int) b) & 0xFFFF_FFFFL)
+          | (long) SseCompare.compareMask(f, predicate, (int) (a >>> 32), (int) (b >>> 32)) << 32;
     }
   }
 
@@ -358,7 +358,7 @@ final class FloatOps {
       check(cpu);
       final long b = source8(cpu);
       final SoftFloat f = Mxcsr.begin(cpu);
-      final int order = SseMath.compare(f, cpu.reg64(destination), b, quiet);
+      final int order = SseCompare.compare(f, cpu.reg64(destination), b, quiet);
       Mxcsr.finish(cpu, f);
       cpu.setArithmeticFlags(flags(order));
     }
@@ -377,7 +377,7 @@ final class FloatOps {
       check(cpu);
       final int b = source4(cpu);
       final SoftFloat f = Mxcsr.begin(cpu);
-      final int order = SseMath.compare(f, cpu.reg32(destination), b, quiet);
+      final int order = SseCompare.compare(f, cpu.reg32(destination), b, quiet);
       Mxcsr.finish(cpu, f);
       cpu.setArithmeticFlags(flags(order));
     }
@@ -385,15 +385,15 @@ final class FloatOps {
 
   private static int flags(final int order) {
     return switch (order) {
-      case SseMath.LESS -> Flags.CF;
-      case SseMath.EQUAL -> Flags.ZF;
-      case SseMath.GREATER -> 0;
+      case SseCompare.LESS -> Flags.CF;
+      case SseCompare.EQUAL -> Flags.ZF;
+      case SseCompare.GREATER -> 0;
       default -> Flags.ZF | Flags.PF | Flags.CF;
     };
   }
 
   private static int approximate(final boolean root, final int a) {
-    return root ? SseMath.reciprocalRoot(a) : SseMath.reciprocal(a);
+    return root ? SseConvert.reciprocalRoot(a) : SseConvert.reciprocal(a);
   }
 
   private static final class ApproximateScalar extends SseOp {

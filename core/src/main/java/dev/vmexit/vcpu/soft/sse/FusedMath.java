@@ -7,6 +7,11 @@ import dev.vmexit.vcpu.soft.x87.SoftFloat;
  * SseMath}, whose helpers it uses.
  */
 final class FusedMath {
+  /**
+   * What {@link #combine} returns where the result stands unrounded in the SoftFloat: no result.
+   */
+  private static final long UNROUNDED = SseMath.DOUBLE_INFINITY | 1;
+
   private FusedMath() {}
 
   /** (negated) a * b + or - c; of NaNs, the first one in this order wins. */
@@ -20,8 +25,50 @@ final class FusedMath {
     final long a = SseMath.operand(f, first);
     final long b = SseMath.operand(f, second);
     final long c = SseMath.operand(f, third);
-    final boolean invalidProduct =
-        SseMath.isInfinite(a) && SseMath.isZero(b) || SseMath.isZero(a) && SseMath.isInfinite(b);
+    final boolean denormal =
+        SseMath.isDenormal(a) || SseMath.isDenormal(b) || SseMath.isDenormal(c);
+    final long result = combine(f, a, b, c, denormal, negated, subtracts);
+    return result == UNROUNDED ? f.packDouble() : result;
+  }
+
+  /** As the other one, of floats: all that is not rounding is done on their values as doubles. */
+  static int multiplyAdd(
+      final SoftFloat f,
+      final int first,
+      final int second,
+      final int third,
+      final boolean negated,
+      final boolean subtracts) {
+    final int a = SseMath.operand(f, first);
+    final int b = SseMath.operand(f, second);
+    final int c = SseMath.operand(f, third);
+    final boolean denormal =
+        SseMath.isDenormal(a) || SseMath.isDenormal(b) || SseMath.isDenormal(c);
+    final long result = combine(f, wide(a), wide(b), wide(c), denormal, negated, subtracts);
+    return result == UNROUNDED ? f.packFloat() : narrow(result);
+  }
+
+  /** The same number or NaN, signalling as it was. */
+  private static long wide(final int a) {
+    return SseMath.isNan(a)
+        ? (a & (long) SseMath.FLOAT_SIGN) << 32 | SseMath.DOUBLE_INFINITY | (a & 0x7F_FFFFL) << 29
+        : Double.doubleToRawLongBits(Float.intBitsToFloat(a));
+  }
+
+  /** Zero, infinity or a NaN that was a float's. */
+  private static int narrow(final long a) {
+    final int sign = (int) (a >>> 32) & SseMath.FLOAT_SIGN;
+    return SseMath.isZero(a) ? sign : sign | SseMath.FLOAT_INFINITY | (int) (a >>> 29) & 0x7F_FFFF;
+  }
+
+  private static long combine(
+      final SoftFloat f,
+      final long a,
+      final long b,
+      final long c,
+      final boolean denormal,
+      final boolean negated,
+      final boolean subtracts) {
     if (SseMath.isNan(a) || SseMath.isNan(b)) {
       if (SseMath.isSignalling(c)) {
         f.flags |= SoftFloat.INVALID;
@@ -34,25 +81,27 @@ final class FusedMath {
     final long sign = ((a ^ b) & SseMath.DOUBLE_SIGN) ^ (negated ? SseMath.DOUBLE_SIGN : 0);
     final long signedC = subtracts ? c ^ SseMath.DOUBLE_SIGN : c;
     final boolean infiniteProduct = SseMath.isInfinite(a) || SseMath.isInfinite(b);
-    if (invalidProduct || infiniteProduct && SseMath.isInfinite(c) && (sign ^ signedC) < 0) {
+    final boolean zeroProduct = SseMath.isZero(a) || SseMath.isZero(b);
+    if (infiniteProduct && (zeroProduct || SseMath.isInfinite(c) && (sign ^ signedC) < 0)) {
       return SseMath.invalid(f);
     }
-    SseMath.denormals(f, a, b);
-    SseMath.denormals(f, c, c);
+    if (denormal) {
+      f.flags |= SoftFloat.DENORMAL;
+    }
     if (infiniteProduct) {
       return sign | SseMath.DOUBLE_INFINITY;
     }
     if (SseMath.isInfinite(c)) {
       return signedC;
     }
-    if (SseMath.isZero(a) || SseMath.isZero(b)) {
+    if (zeroProduct) {
       if (SseMath.isZero(c)) {
         return sign == (signedC & SseMath.DOUBLE_SIGN)
             ? sign
             : f.rounding == SoftFloat.DOWN ? SseMath.DOUBLE_SIGN : 0;
       }
       SseMath.unpack(f, signedC);
-      return f.packDouble();
+      return UNROUNDED;
     }
     f.multiply(
         (int) (sign >>> 63),
@@ -66,67 +115,7 @@ final class FusedMath {
           SoftFloat.doubleExponent(c),
           SoftFloat.normalize(SoftFloat.doubleMantissa(c)));
     }
-    return f.packDouble();
-  }
-
-  /** As the other one, of floats. */
-  static int multiplyAdd(
-      final SoftFloat f,
-      final int first,
-      final int second,
-      final int third,
-      final boolean negated,
-      final boolean subtracts) {
-    final int a = SseMath.operand(f, first);
-    final int b = SseMath.operand(f, second);
-    final int c = SseMath.operand(f, third);
-    final boolean invalidProduct =
-        SseMath.isInfinite(a) && SseMath.isZero(b) || SseMath.isZero(a) && SseMath.isInfinite(b);
-    if (SseMath.isNan(a) || SseMath.isNan(b)) {
-      if (SseMath.isSignalling(c)) {
-        f.flags |= SoftFloat.INVALID;
-      }
-      return SseMath.propagate(f, a, b);
-    }
-    if (SseMath.isNan(c)) {
-      return SseMath.propagate(f, c, c);
-    }
-    final int sign = ((a ^ b) & SseMath.FLOAT_SIGN) ^ (negated ? SseMath.FLOAT_SIGN : 0);
-    final int signedC = subtracts ? c ^ SseMath.FLOAT_SIGN : c;
-    final boolean infiniteProduct = SseMath.isInfinite(a) || SseMath.isInfinite(b);
-    if (invalidProduct || infiniteProduct && SseMath.isInfinite(c) && (sign ^ signedC) < 0) {
-      return SseMath.invalidFloat(f);
-    }
-    SseMath.denormals(f, a, b);
-    SseMath.denormals(f, c, c);
-    if (infiniteProduct) {
-      return sign | SseMath.FLOAT_INFINITY;
-    }
-    if (SseMath.isInfinite(c)) {
-      return signedC;
-    }
-    if (SseMath.isZero(a) || SseMath.isZero(b)) {
-      if (SseMath.isZero(c)) {
-        return sign == (signedC & SseMath.FLOAT_SIGN)
-            ? sign
-            : f.rounding == SoftFloat.DOWN ? SseMath.FLOAT_SIGN : 0;
-      }
-      SseMath.unpack(f, signedC);
-      return f.packFloat();
-    }
-    f.multiply(
-        sign >>> 31,
-        SoftFloat.floatExponent(a),
-        SoftFloat.normalize(SoftFloat.floatMantissa(a)),
-        SoftFloat.floatExponent(b),
-        SoftFloat.normalize(SoftFloat.floatMantissa(b)));
-    if (!SseMath.isZero(c)) {
-      f.accumulate(
-          signedC >>> 31,
-          SoftFloat.floatExponent(c),
-          SoftFloat.normalize(SoftFloat.floatMantissa(c)));
-    }
-    return f.packFloat();
+    return UNROUNDED;
   }
 
   /** Half to single precision: exact; denormals are no exception, DAZ does not touch them. */

@@ -258,8 +258,11 @@ final class Sse41Ops {
         f.rounding = control & 3;
       }
       final long newLow =
-          doubles ? SseMath.roundToIntegral(f, low) : packed ? pair(f, low) : single(f, (int) low);
-      final long newHigh = !packed ? 0 : doubles ? SseMath.roundToIntegral(f, high) : pair(f, high);
+          doubles
+              ? SseConvert.roundToIntegral(f, low)
+              : packed ? pair(f, low) : single(f, (int) low);
+      final long newHigh =
+          !packed ? 0 : doubles ? SseConvert.roundToIntegral(f, high) : pair(f, high);
       if ((control & SUPPRESS_PRECISION) != 0) {
         f.flags &= ~SoftFloat.PRECISION;
       }
@@ -275,12 +278,12 @@ final class Sse41Ops {
     }
 
     private static long single(final SoftFloat f, final int value) {
-      return SseMath.roundToIntegral(f, value);
+      return SseConvert.roundToIntegral(f, value);
     }
 
     private static long pair(final SoftFloat f, final long values) {
-      final long low = SseMath.roundToIntegral(f, (int) values);
-      final long high = SseMath.roundToIntegral(f, (int) (values >>> 32));
+      final long low = SseConvert.roundToIntegral(f, (int) values);
+      final long high = SseConvert.roundToIntegral(f, (int) (values >>> 32));
       return (low & LOW) | high << 32;
     }
   }

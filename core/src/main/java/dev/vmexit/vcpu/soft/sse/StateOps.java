@@ -12,20 +12,21 @@ import dev.vmexit.x86.decode.Instruction;
 
 /**
  * Instructions that save and restore the x87 and vector state: MXCSR's, FXSAVE, the XSAVE family
- * with x87, SSE and AVX as the state components on offer, and XCR0's (SDM Vol. 1, 10.5 and chapter
- * 13). A component counts as in use when it is not in its initial state.
+ * with x87, SSE, AVX and PKRU as the state components on offer, and XCR0's (SDM Vol. 1, 10.5 and
+ * chapter 13). A component counts as in use when it is not in its initial state.
  */
 final class StateOps {
-  private static final int X87 = 1;
-  private static final int SSE = 2;
-  private static final int AVX = 4;
+  private static final long X87 = XsaveLayout.X87;
+  private static final long SSE = XsaveLayout.SSE;
+  private static final long AVX = XsaveLayout.AVX;
+  private static final long PKRU = XsaveLayout.PKRU;
   private static final long COMPACTED = 1L << 63;
 
   /** Where the upper halves of the YMM registers lie, in both formats. */
-  private static final int AVX_OFFSET = 576;
+  private static final int AVX_OFFSET = XsaveLayout.AVX_OFFSET;
 
-  private static final int LEGACY_SIZE = 512;
-  private static final int HEADER_SIZE = 64;
+  private static final int LEGACY_SIZE = XsaveLayout.LEGACY_SIZE;
+  private static final int HEADER_SIZE = XsaveLayout.HEADER_SIZE;
 
   private StateOps() {}
 
@@ -256,11 +257,8 @@ final class StateOps {
       result |= isZero(register, 16) ? 0 : SSE;
       result |= isZero(register + 16, 16) ? 0 : AVX;
     }
+    result |= HostMemory.getInt(s + StateLayout.PKRU) == 0 ? 0 : PKRU;
     return result;
-  }
-
-  private static int areaSize(final long components) {
-    return (components & AVX) != 0 ? AVX_OFFSET + 256 : LEGACY_SIZE + HEADER_SIZE;
   }
 
   /** XSAVE; XSAVEOPT leaves out what is in its initial state, XSAVEC writes the other format. */
@@ -278,7 +276,8 @@ final class StateOps {
     public void execute(final SoftCpu cpu) {
       checkXsaveUsable(cpu);
       final long components = requested(cpu) & cpu.reg64(StateLayout.XCR0);
-      final int size = areaSize(components);
+      final int size =
+          compacted ? XsaveLayout.compactedSize(components) : XsaveLayout.standardSize(components);
       final long area = checkAlignment(cpu, writeAddress(cpu, size));
       cpu.probeWrite(area, size);
       final long used = components & inUse(cpu);
@@ -300,6 +299,11 @@ final class StateOps {
           cpu.store64(area + AVX_OFFSET + 8 + i * 16L, cpu.reg64(register + 24));
         }
       }
+      if ((saved & PKRU) != 0) {
+        cpu.store64(
+            area + XsaveLayout.pkruOffset(components, compacted),
+            cpu.reg32(StateLayout.PKRU) & 0xFFFF_FFFFL);
+      }
       cpu.store64(area + LEGACY_SIZE, old & ~components | used);
       if (compacted) {
         cpu.store64(area + LEGACY_SIZE + 8, COMPACTED | components);
@@ -317,13 +321,20 @@ final class StateOps {
       checkXsaveUsable(cpu);
       final long enabled = cpu.reg64(StateLayout.XCR0);
       final long components = requested(cpu) & enabled;
-      final int size = areaSize(components);
-      final long area = checkAlignment(cpu, readAddress(cpu, size));
-      cpu.probeRead(area, size);
+      final long area = checkAlignment(cpu, readAddress(cpu, AVX_OFFSET));
+      cpu.probeRead(area, AVX_OFFSET);
       final long present = cpu.load64(area + LEGACY_SIZE);
       final long format = cpu.load64(area + LEGACY_SIZE + 8);
       final boolean compacted = (format & COMPACTED) != 0;
-      checkHeader(cpu, area, present, compacted ? format & ~COMPACTED : format, compacted);
+      final long layout = compacted ? format & ~COMPACTED : format;
+      checkHeader(cpu, area, present, layout, compacted);
+      final int size =
+          compacted ? XsaveLayout.compactedSize(layout) : XsaveLayout.standardSize(components);
+      cpu.probeRead(readAddress(cpu, size), size);
+      final int pkru =
+          (components & present & PKRU) != 0
+              ? cpu.load32(area + XsaveLayout.pkruOffset(layout, compacted))
+              : 0;
       // The standard format has MXCSR beside the components: it is loaded with either of the two
       // that use it. The compacted one has it in SSE's.
       final boolean loadsMxcsr =
@@ -359,6 +370,16 @@ final class StateOps {
           clear(cpu, 16);
         }
       }
+      if ((components & PKRU) != 0) {
+        HostMemory.putInt(cpu.state + StateLayout.PKRU, pkru);
+        cpu.keysChanged();
+      }
+    }
+
+    @Override
+    public boolean isTerminator() {
+      // PKRU changes what is mapped.
+      return true;
     }
 
     private static void checkHeader(
