@@ -5,6 +5,7 @@ import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.irq.Irqchip;
 import dev.vmexit.memory.HostMemory;
+import dev.vmexit.memory.MemoryMap;
 import dev.vmexit.mmu.Fault;
 import dev.vmexit.mmu.Mmu;
 import dev.vmexit.mmu.PagingContext;
@@ -30,7 +31,7 @@ import org.agrona.concurrent.NanoClock;
  * entered again; else only where a device asks for the time, or a timer is set. Nothing here
  * allocates while the guest runs.
  */
-public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
+public final class RunLoop implements PlatformEvents {
   private final int number;
   private final VcpuGroup group;
   private final Vcpu vcpu;
@@ -43,10 +44,11 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   private final RunClock clock;
   private final dev.vmexit.device.TimerQueue timers;
-  private final PcPlatform platform;
+  private PcPlatform platform;
   private final RecordedDma dma;
-  private final Irqchip irqchip;
-  private final MachineMsrs msrs;
+  private final MemoryControl memory;
+  private Irqchip irqchip;
+  private MachineMsrs msrs;
   private final ExitSink sink;
 
   /** What comes from outside, which the first vCPU takes; null for the others. */
@@ -57,16 +59,17 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   private final ExitEvent event = new ExitEvent();
 
-  /** Of its own, as a device may write to memory while another record is under way. */
-  private final ExitEvent dmaEvent = new ExitEvent();
-
   private final Fault fault = new Fault();
   private final LastExits lastExits = new LastExits();
+  private final SideRecords beside;
   private long exits;
   private boolean windowRequested;
 
   /** An application processor that has not been started, or was sent an INIT. */
   private boolean waitsForStartup;
+
+  /** What a reset does; null where it ends the run. */
+  private MachineReset onReset;
 
   /** Whether the group's lock is ours. */
   private boolean holding;
@@ -80,6 +83,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       final dev.vmexit.device.TimerQueue timers,
       final PcPlatform platform,
       final RecordedDma dma,
+      final MemoryControl memory,
       final ExitSink sink,
       final CommandRing commands,
       final NanoClock hostClock) {
@@ -94,12 +98,14 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     this.timers = timers;
     this.platform = platform;
     this.dma = dma;
+    this.memory = memory;
     this.irqchip = platform.irqchip();
     this.msrs = new MachineMsrs(number, vcpu, irqchip, clock);
     this.sink = sink;
     this.times =
         new RunTimes(
             clock, hostClock, EnumSet.allOf(ExitKind.class).stream().anyMatch(sink::wants));
+    this.beside = new SideRecords(number, vcpu, sink, lastExits);
     this.idle = VcpuGroup.newIdle();
     this.waitsForStartup = number > 0 && !platform.hasKernelIrqchip();
     group.onKick(number, vcpu::kick);
@@ -120,6 +126,10 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     event.vcpu = number;
     times.start(start);
     take();
+    if (number == 0 && memory.state() != MemoryMap.PLAIN) {
+      // A replay must know it from the first record on.
+      beside.memoryMapped(memory.state());
+    }
     try {
       rounds();
     } finally {
@@ -153,6 +163,9 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       while (reason >= 0) {
         reason = handle(reason);
       }
+      if (onReset != null && onReset.isWanted()) {
+        restart();
+      }
       times.entering();
     }
   }
@@ -161,12 +174,29 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     group.lock();
     holding = true;
     // What a device writes to memory stands among the records of the vCPU that had it do so.
-    dma.tell(this);
+    beside.at(times.runTime());
+    dma.tell(beside);
   }
 
   private void give() {
     holding = false;
     group.unlock();
+  }
+
+  /** Has a reset start the machine again; before the run. */
+  void onReset(final MachineReset action) {
+    onReset = action;
+  }
+
+  /** Starts the machine again: all devices are new, and the vCPU is where it began. */
+  private void restart() {
+    platform = onReset.restart(clock.nanos(), beside);
+    irqchip = platform.irqchip();
+    msrs = new MachineMsrs(number, vcpu, irqchip, clock);
+    irqchip.tscOffset(number, HostMemory.getLong(state + StateLayout.TSC_OFFSET));
+    input.platform(platform);
+    windowRequested = false;
+    beside.memoryMapped(memory.state());
   }
 
   /** Waits a moment, in which others may work. */
@@ -225,7 +255,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   }
 
   long exits() {
-    return exits;
+    return exits + beside.count();
   }
 
   private void end(final RunEnd reason) {
@@ -237,7 +267,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   private void inject() {
     if (irqchip.nmiPending(number) && vcpu.nmiInjectable()) {
       irqchip.acceptNmi(number);
-      recordInjection(Vector.NMI, ExitEvent.INJECT_NMI, -1, false, 0);
+      beside.injection(Vector.NMI, ExitEvent.INJECT_NMI, -1, false, 0);
       vcpu.injectNmi();
       return;
     }
@@ -247,7 +277,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
         if (vector >= 0) {
           final long requested = irqchip.requestTime(number, vector);
           final long waited = requested < 0 ? -1 : Math.max(0, clock.nanos() - requested);
-          recordInjection(vector, ExitEvent.INJECT_INTERRUPT, waited, false, 0);
+          beside.injection(vector, ExitEvent.INJECT_INTERRUPT, waited, false, 0);
           vcpu.injectInterrupt(vector);
         }
       } else if (!windowRequested) {
@@ -258,27 +288,6 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       windowRequested = false;
       vcpu.requestInterruptWindow(false);
     }
-  }
-
-  private void recordInjection(
-      final int vector,
-      final int type,
-      final long waited,
-      final boolean hasErrorCode,
-      final int errorCode) {
-    exits++;
-    if (!sink.wants(ExitKind.INJECT)) {
-      return;
-    }
-    event.clearPayload();
-    header(event, ExitKind.INJECT);
-    RecordedState.beside(event, state);
-    event.address = vector;
-    event.value = waited;
-    event.detail = type;
-    event.write = hasErrorCode;
-    event.errorCode = errorCode;
-    write(event);
   }
 
   // ---- the record ----
@@ -297,16 +306,12 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     e.clearPayload();
     if (sink.wants(kind)) {
       header(e, kind);
-      e.instructionLength = exit.instructionLength;
-      System.arraycopy(exit.instruction, 0, e.instruction, 0, exit.instructionLength);
+      RecordedState.instruction(e, exit);
     } else {
       LastExits.brief(e, kind, exit.rip, retired());
     }
     times.guestTimeTold();
-    e.address = exit.address;
-    e.value = exit.value;
-    e.size = exit.size;
-    e.write = exit.write;
+    RecordedState.payload(e, exit);
   }
 
   private void finish() {
@@ -317,37 +322,12 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     }
   }
 
-  @Override
-  public void dmaWritten(final long gpa, final byte[] from, final int at, final int length) {
-    if (!sink.wants(ExitKind.DMA)) {
-      exits++;
-      return;
-    }
-    for (int done = 0; done < length; done += ExitEvent.MAX_DATA) {
-      final int part = Math.min(ExitEvent.MAX_DATA, length - done);
-      write(RecordedState.dma(beside(ExitKind.DMA), gpa + done, from, at + done, part));
-    }
-  }
-
   /** What a replay can start at; between two exits, or while one waits for an interrupt. */
   private void checkpoint() {
-    if (sink.wants(ExitKind.KICK)) {
-      write(RecordedState.checkpoint(beside(ExitKind.KICK), irqchip, shadow));
+    beside.checkpoint(irqchip, shadow);
+    if (number == 0 && memory.state() != MemoryMap.PLAIN) {
+      beside.memoryMapped(memory.state());
     }
-  }
-
-  private void write(final ExitEvent e) {
-    lastExits.add(e);
-    sink.write(e);
-  }
-
-  private ExitEvent beside(final ExitKind kind) {
-    exits++;
-    final ExitEvent e = dmaEvent;
-    e.clearPayload();
-    e.vcpu = number;
-    header(e, kind);
-    return RecordedState.beside(e, state);
   }
 
   // ---- handlers ----
@@ -433,9 +413,13 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     finish();
   }
 
-  /** Several elements of INS at once; the device sees them one after another. */
+  /** Several elements of INS or OUTS at once; the device sees them one after another. */
   private void portString() {
-    platform.ports().readString((int) exit.address, exit.size, exit.count, exit.data);
+    if (exit.write) {
+      platform.ports().writeString((int) exit.address, exit.size, exit.count, exit.data);
+    } else {
+      platform.ports().readString((int) exit.address, exit.size, exit.count, exit.data);
+    }
     RecordedState.elements(event, exit);
   }
 
@@ -457,20 +441,13 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     begin(ExitKind.PAGE_FAULT);
     final long gva = exit.address;
     final int outcome = shadow.handleFault(gva, exit.errorCode, fault);
-    event.detail = outcome;
-    event.value = fault.gpa;
-    event.errorCode = exit.errorCode;
-    event.walkCount = fault.walk.count;
-    for (int i = 0; i < fault.walk.count; i++) {
-      event.walkAddress[i] = fault.walk.entryAddress[i];
-      event.walkValue[i] = fault.walk.entryValue[i];
-    }
+    RecordedState.fault(event, exit.errorCode, fault);
     int next = -1;
     switch (outcome) {
       case Fault.REFLECTED -> {
         finish();
         HostMemory.putLong(state + StateLayout.CR2, gva);
-        recordInjection(Vector.PF, ExitEvent.INJECT_EXCEPTION, -1, true, fault.errorCode);
+        beside.injection(Vector.PF, ExitEvent.INJECT_EXCEPTION, -1, true, fault.errorCode);
         vcpu.injectException(Vector.PF, true, fault.errorCode);
         return -1;
       }
@@ -479,11 +456,8 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
         final TableWrites writes = vcpu.tableWrites();
         for (int i = 0; i < writes.count(); i++) {
           shadow.tableWritten(writes.gpa(i), writes.size(i), writes.value(i));
-          event.writeAddress[i] = writes.gpa(i);
-          event.writeSize[i] = writes.size(i);
-          event.writeValue[i] = writes.value(i);
         }
-        event.writeCount = writes.count();
+        RecordedState.tableWrites(event, writes);
         if (next == VcpuExit.EMULATED) {
           next = -1;
         }
@@ -573,7 +547,11 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     begin(ExitKind.SHUTDOWN);
     event.detail = detail;
     finish();
-    end(reason);
+    if (onReset != null && detail == ExitEvent.SHUTDOWN_TRIPLE_FAULT) {
+      onReset.wantAfterShutdown();
+    } else {
+      end(reason);
+    }
   }
 
   // ---- what the devices ask; the access that asked is recorded when it is done ----
@@ -585,13 +563,23 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   @Override
   public void reset(final String source) {
-    group.detail(source);
-    end(RunEnd.RESET);
+    if (onReset == null) {
+      group.detail(source);
+      end(RunEnd.RESET);
+    } else {
+      onReset.want(source);
+    }
   }
 
   @Override
   public void debugExit(final int status) {
     group.status(status);
     end(RunEnd.DEBUG_EXIT);
+  }
+
+  @Override
+  public void memoryMapped(final long map) {
+    memory.map(map);
+    beside.memoryMapped(map);
   }
 }

@@ -88,8 +88,13 @@ final class RunTimes {
 
   /** Fills in when the guest was left, and how long it had run. */
   void tell(final ExitEvent e) {
-    e.hostTime = left - started;
+    e.hostTime = runTime();
     e.guestTime = guestTime;
+  }
+
+  /** When the guest was left, since the run's start. */
+  long runTime() {
+    return left - started;
   }
 
   /** The time in the guest belongs to an exit: that of the next one begins. */

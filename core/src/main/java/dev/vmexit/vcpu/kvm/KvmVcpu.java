@@ -53,7 +53,6 @@ public final class KvmVcpu implements Vcpu {
 
   private FaultQueue faults;
 
-  /** Pages that this vCPU writes; null where nobody asked for them. */
   private KvmDirtyRing dirtyRing;
 
   private KvmRegisters registers;
@@ -563,6 +562,10 @@ public final class KvmVcpu implements Vcpu {
   public boolean writeMsr(final int index, final long value) {
     return owes == OWES_INTERPRETER && interpreter.writeMsr(index, value);
   }
+
+  /** The processor's hypervisor sees to it; the interpreter's caches are empty between uses. */
+  @Override
+  public void memoryChanged() {}
 
   @Override
   public void stateChanged() {
