@@ -54,7 +54,7 @@ public final class RunLoop implements PlatformEvents {
   /** What comes from outside, which the first vCPU takes; null for the others. */
   private final MachineInput input;
 
-  private final NanoClock hostClock;
+  private final RunTimes times;
   private final IdleStrategy idle;
 
   private final ExitEvent event = new ExitEvent();
@@ -62,20 +62,6 @@ public final class RunLoop implements PlatformEvents {
   private final Fault fault = new Fault();
   private final LastExits lastExits = new LastExits();
   private final SideRecords beside;
-  private long started;
-  private long entered;
-
-  /** Whether records need to know when the guest was entered. */
-  private final boolean timed;
-
-  /** The deadline that the vCPU was told last. */
-  private long knownDeadline = Long.MIN_VALUE;
-
-  private long left;
-
-  /** Since the last exit that was not a mere limit. */
-  private long guestTime;
-
   private long exits;
   private boolean windowRequested;
 
@@ -116,9 +102,10 @@ public final class RunLoop implements PlatformEvents {
     this.irqchip = platform.irqchip();
     this.msrs = new MachineMsrs(number, vcpu, irqchip, clock);
     this.sink = sink;
-    this.timed = EnumSet.allOf(ExitKind.class).stream().anyMatch(sink::wants);
+    this.times =
+        new RunTimes(
+            clock, hostClock, EnumSet.allOf(ExitKind.class).stream().anyMatch(sink::wants));
     this.beside = new SideRecords(number, vcpu, sink, lastExits);
-    this.hostClock = hostClock;
     this.idle = VcpuGroup.newIdle();
     this.waitsForStartup = number > 0 && !platform.hasKernelIrqchip();
     group.onKick(number, vcpu::kick);
@@ -137,9 +124,7 @@ public final class RunLoop implements PlatformEvents {
    */
   void run(final long start) {
     event.vcpu = number;
-    started = start;
-    entered = start;
-    left = start;
+    times.start(start);
     take();
     if (number == 0 && memory.state() != MemoryMap.PLAIN) {
       // A replay must know it from the first record on.
@@ -167,56 +152,29 @@ public final class RunLoop implements PlatformEvents {
       inject();
       callOthers();
       final long deadline = number == 0 ? timers.nextDeadline() : Long.MAX_VALUE;
-      tellDeadline(deadline);
+      times.tellDeadline(vcpu, deadline);
       group.watchTimers(deadline, number);
       final long limit = clock.retiredLimit(retired(), deadline);
       give();
       int reason = vcpu.enter(limit);
-      if (timed) {
-        left = hostClock.nanoTime();
-        guestTime += left - entered;
-      }
+      times.left();
       take();
-      passed(left);
+      times.leftTold();
       while (reason >= 0) {
         reason = handle(reason);
       }
       if (onReset != null && onReset.isWanted()) {
         restart();
       }
-      if (timed) {
-        entered = hostClock.nanoTime();
-        clock.advance(entered);
-      }
+      times.entering();
     }
-  }
-
-  /** Brings the machine's clock to a time, or has it look by itself when somebody asks. */
-  private void passed(final long hostNanos) {
-    if (timed) {
-      clock.advance(hostNanos);
-    } else {
-      clock.passed();
-    }
-  }
-
-  private void tellDeadline(final long deadline) {
-    final boolean changed = deadline != knownDeadline;
-    if (changed && !timed) {
-      // The handler that set it took its time.
-      clock.passed();
-    }
-    if (changed || timed || deadline != Long.MAX_VALUE) {
-      vcpu.deadline(deadline, clock.nanos());
-    }
-    knownDeadline = deadline;
   }
 
   private void take() {
     group.lock();
     holding = true;
     // What a device writes to memory stands among the records of the vCPU that had it do so.
-    beside.at(left - started);
+    beside.at(times.runTime());
     dma.tell(beside);
   }
 
@@ -277,7 +235,7 @@ public final class RunLoop implements PlatformEvents {
     if (waitsForStartup && vector >= 0) {
       waitsForStartup = false;
       idle.reset();
-      entered = hostClock.nanoTime();
+      times.entering();
       StartupState.apply(state, vector);
       vcpu.stateChanged();
       contextChanged();
@@ -336,8 +294,7 @@ public final class RunLoop implements PlatformEvents {
 
   private void header(final ExitEvent e, final ExitKind kind) {
     e.kind = kind;
-    e.hostTime = left - started;
-    e.guestTime = guestTime;
+    times.tell(e);
     e.rip = exit.rip;
     RecordedState.fill(e, vcpu, state);
   }
@@ -353,14 +310,14 @@ public final class RunLoop implements PlatformEvents {
     } else {
       LastExits.brief(e, kind, exit.rip, retired());
     }
-    guestTime = 0;
+    times.guestTimeTold();
     RecordedState.payload(e, exit);
   }
 
   private void finish() {
     lastExits.add(event);
     if (sink.wants(event.kind)) {
-      event.handlerTime = hostClock.nanoTime() - left;
+      event.handlerTime = times.sinceLeft();
       sink.write(event);
     }
   }
@@ -580,7 +537,7 @@ public final class RunLoop implements PlatformEvents {
       }
     }
     group.sleeps(number, false);
-    knownDeadline = Long.MIN_VALUE;
+    times.forgetDeadline();
     idle.reset();
     // The time in the handler of a HLT is the time that the guest slept.
     finish();

@@ -31,6 +31,7 @@ final class KvmApi {
   static final long ENABLE_CAP = 0x4068_AEA3L;
   static final long X86_SET_MSR_FILTER = 0x4188_AEC6L;
   static final long RUN = 0xAE80L;
+  static final long RESET_DIRTY_RINGS = 0xAEC7L;
   static final long GET_REGS = 0x8090_AE81L;
   static final long SET_REGS = 0x4090_AE82L;
   static final long GET_SREGS = 0x8138_AE83L;
@@ -104,6 +105,7 @@ final class KvmApi {
   static final int EXIT_INTERNAL_ERROR = 17;
   static final int EXIT_SYSTEM_EVENT = 24;
   static final int EXIT_X86_RDMSR = 29;
+  static final int EXIT_DIRTY_RING_FULL = 31;
   static final int EXIT_X86_WRMSR = 30;
 
   /** suberror of EXIT_INTERNAL_ERROR: an instruction that KVM cannot emulate. */
@@ -127,6 +129,9 @@ final class KvmApi {
   static final int GUESTDBG_USE_HW_BP = 131072;
   static final int CPUID_FLAG_SIGNIFCANT_INDEX = 1;
   static final int PIT_SPEAKER_DUMMY = 1;
+  static final int DIRTY_GFN_F_DIRTY = 1;
+  static final int DIRTY_GFN_F_RESET = 2;
+  static final int DIRTY_LOG_PAGE_OFFSET = 64;
   static final int IRQ_ROUTING_IRQCHIP = 1;
   static final int IRQCHIP_PIC_MASTER = 0;
   static final int IRQCHIP_PIC_SLAVE = 1;

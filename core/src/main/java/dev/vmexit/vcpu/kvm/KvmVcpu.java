@@ -53,6 +53,8 @@ public final class KvmVcpu implements Vcpu {
 
   private FaultQueue faults;
 
+  private KvmDirtyRing dirtyRing;
+
   private KvmRegisters registers;
   private InstructionLocator locator;
   private InstructionFinisher finisher;
@@ -64,6 +66,7 @@ public final class KvmVcpu implements Vcpu {
   private volatile VcpuSignal signal;
 
   private final KickFlag kicks = new KickFlag();
+  private final PortExit ports;
 
   private int owes;
 
@@ -76,7 +79,6 @@ public final class KvmVcpu implements Vcpu {
   /** What the last KVM_RUN answered: 0 or -errno. */
   private int lastResult;
 
-  private int item;
   private boolean stateChanged;
   private boolean windowWanted;
   private boolean canInject;
@@ -104,6 +106,7 @@ public final class KvmVcpu implements Vcpu {
     this.mmu = mmu;
     this.state = interpreter.state();
     this.exit = interpreter.exit();
+    this.ports = new PortExit(run);
   }
 
   /** The part of the construction that can fail. */
@@ -118,6 +121,7 @@ public final class KvmVcpu implements Vcpu {
             sync,
             vm.checkExtension(KvmApi.CAP_XCRS) != 0,
             id == 0 ? APIC_BASE | APIC_BASE_BSP : APIC_BASE);
+    dirtyRing = vm.dirtyRing(fd, memory);
     locator = new InstructionLocator(memory, mmu, state);
     finisher = new InstructionFinisher(registers, locator, interpreter);
     int tscKilohertz = 0;
@@ -298,14 +302,7 @@ public final class KvmVcpu implements Vcpu {
     owes = OWES_NOTHING;
     switch (owed) {
       case OWES_ITEMS -> {
-        if (exit.count > 1) {
-          // Safe: KVM's items lie inside the mapping, and these are some of them.
-          HostMemory.copyIn(exit.data, 0, itemAddress(), (long) exit.count * exit.size);
-        } else if (!exit.write) {
-          HostMemory.put(itemAddress(), exit.size, exit.value);
-        }
-        item += exit.count;
-        if (item < HostMemory.getInt(run + KvmRun.IO_COUNT)) {
+        if (ports.answer(exit)) {
           return nextItem();
         }
       }
@@ -348,6 +345,10 @@ public final class KvmVcpu implements Vcpu {
         exit.address = HostMemory.getInt(run + KvmRun.SYSTEM_EVENT_TYPE);
         yield VcpuExit.SYSTEM_EVENT;
       }
+      case KvmApi.EXIT_DIRTY_RING_FULL -> {
+        harvestDirtyRing();
+        yield leave(VcpuExit.LIMIT);
+      }
       case KvmApi.EXIT_INTERNAL_ERROR -> internalError();
       default -> failed(KvmFailure.exit(run));
     };
@@ -355,28 +356,15 @@ public final class KvmVcpu implements Vcpu {
 
   private int portAccess() {
     leave(VcpuExit.PIO);
-    exit.write = HostMemory.getByte(run + KvmRun.IO_DIRECTION) == KvmRun.IO_OUT;
-    exit.size = HostMemory.getByte(run + KvmRun.IO_SIZE);
-    exit.address = HostMemory.getShort(run + KvmRun.IO_PORT);
-    item = 0;
+    ports.tell(exit);
     locator.port(GuestMode.codeSize(state), exit);
     pending = !isBehind();
     return nextItem();
   }
 
-  /** A string instruction moves several items: each written is an exit of its own. */
   private int nextItem() {
-    final int left = HostMemory.getInt(run + KvmRun.IO_COUNT) - item;
-    exit.reason = VcpuExit.PIO;
-    exit.value = exit.write ? HostMemory.get(itemAddress(), exit.size) : 0;
-    exit.count = exit.write ? 1 : Math.min(left, VcpuExit.MAX_DATA / exit.size);
-    owes = exit.write && left == 1 ? OWES_NOTHING : OWES_ITEMS;
+    owes = ports.next(exit) ? OWES_ITEMS : OWES_NOTHING;
     return VcpuExit.PIO;
-  }
-
-  private long itemAddress() {
-    // KVM puts the items behind kvm_run, inside the mapping.
-    return run + HostMemory.getLong(run + KvmRun.IO_DATA_OFFSET) + (long) item * exit.size;
   }
 
   private int memoryAccess() {
@@ -524,6 +512,11 @@ public final class KvmVcpu implements Vcpu {
     faults = by.queue(number);
   }
 
+  /** Marks what this vCPU has written in the memory's dirty log; it does so when full, too. */
+  public int harvestDirtyRing() {
+    return dirtyRing.harvest();
+  }
+
   // ---- debugging ----
 
   /**
@@ -588,6 +581,9 @@ public final class KvmVcpu implements Vcpu {
       }
       if (registers != null) {
         registers.close();
+      }
+      if (dirtyRing != null) {
+        dirtyRing.close();
       }
       Libc.unmap(run, runSize);
       Libc.close(fd);

@@ -50,6 +50,10 @@ public final class KvmVm implements AutoCloseable {
   private final int runSize;
   private final KvmCpuid supportedCpuid;
   private KvmIrqchip irqchip;
+
+  /** Bytes of each vCPU's dirty ring; 0 where there is none. */
+  private int dirtyRing;
+
   private boolean closed;
 
   /** The slots that KVM has, by their numbers there; null where a number is free. */
@@ -59,6 +63,35 @@ public final class KvmVm implements AutoCloseable {
     this.fd = fd;
     this.runSize = runSize;
     this.supportedCpuid = supportedCpuid;
+  }
+
+  /**
+   * Gives each vCPU a ring of the pages that it writes, instead of the dirty log; before the first
+   * one. The memory must be set with {@code logDirtyPages} and have its own dirty log started,
+   * which {@link KvmVcpu#harvestDirtyRing} marks.
+   *
+   * @param entries a power of two, 1,024 or more
+   * @throws KvmUnavailableException where this KVM has no such rings, or none so long
+   */
+  public void useDirtyRings(final int entries) {
+    final int most = checkExtension(KvmApi.CAP_DIRTY_LOG_RING) / KvmDirtyRing.ENTRY;
+    if (entries > most) {
+      throw new KvmUnavailableException(
+          "dirty rings of "
+              + entries
+              + " entries: "
+              + (most == 0
+                  ? "this KVM lacks KVM_CAP_DIRTY_LOG_RING"
+                  : "this KVM allows at most " + most));
+    }
+    enable(
+        "KVM_CAP_DIRTY_LOG_RING", KvmApi.CAP_DIRTY_LOG_RING, (long) entries * KvmDirtyRing.ENTRY);
+    dirtyRing = entries * KvmDirtyRing.ENTRY;
+  }
+
+  /** The ring of a vCPU; null where there is none. */
+  KvmDirtyRing dirtyRing(final int vcpu, final GuestMemory memory) {
+    return dirtyRing == 0 ? null : KvmDirtyRing.map(fd, vcpu, dirtyRing, memory);
   }
 
   /** What KVM says of a capability of this VM: 0 where it lacks. */

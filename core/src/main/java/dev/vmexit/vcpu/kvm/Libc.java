@@ -156,11 +156,16 @@ final class Libc {
 
   /** Maps a descriptor, shared, readable and writable; a small negative number is -errno. */
   static long map(final int fd, final long bytes) {
+    return map(fd, bytes, 0);
+  }
+
+  /** As above, from a place in the file. */
+  static long map(final int fd, final long bytes, final long offset) {
     final MemorySegment state = errnoState();
     try {
       // Safe: a new mapping touches no existing one, as no address is asked for.
       final long address =
-          (long) MMAP.invokeExact(state, 0L, bytes, PROT_READ_WRITE, MAP_SHARED, fd, 0L);
+          (long) MMAP.invokeExact(state, 0L, bytes, PROT_READ_WRITE, MAP_SHARED, fd, offset);
       return address == -1 ? failed(state) : address;
     } catch (final Throwable t) {
       throw unexpected(t);

@@ -11,18 +11,31 @@ import dev.vmexit.vcpu.soft.CpuModel;
 import dev.vmexit.vcpu.soft.SoftVcpu;
 import dev.vmexit.x86.Seg;
 import dev.vmexit.x86.encode.Assembler;
+import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 
 /** One vCPU of KVM with a flat guest and nothing around it. */
 final class BareKvm implements AutoCloseable {
   static final long ADDRESS = 0x10_0000;
-  static final long MEMORY = 0x40_0000;
+  static final long MEMORY = 0x100_0000;
 
   final GuestMemory memory = GuestMemory.builder().ramWithHole(MEMORY).build();
   final KvmVm vm;
   final KvmVcpu vcpu;
 
   BareKvm(final BootEntry.Mode mode, final Consumer<Assembler> code) {
+    this(mode, code, (vm, memory) -> vm.setMemory(memory, false));
+  }
+
+  /**
+   * Makes one.
+   *
+   * @param prepare gives the memory to the VM
+   */
+  BareKvm(
+      final BootEntry.Mode mode,
+      final Consumer<Assembler> code,
+      final BiConsumer<KvmVm, GuestMemory> prepare) {
     final long address = mode == BootEntry.Mode.REAL16 ? 0x1000 : ADDRESS;
     final int size =
         switch (mode) {
@@ -39,7 +52,7 @@ final class BareKvm implements AutoCloseable {
     try (KvmSystem system = KvmSystem.open()) {
       vm = system.createVm();
       vm.prepareUserIrqchip();
-      vm.setMemory(memory, false);
+      prepare.accept(vm, memory);
       vcpu = vm.createVcpu(0, memory, new SoftVcpu(memory, mmu, CpuModel.max()), mmu);
     }
     apply(entry, vcpu.state());
