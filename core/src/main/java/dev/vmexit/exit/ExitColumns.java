@@ -36,8 +36,8 @@ package dev.vmexit.exit;
  *   each table write:  address, size, value
  * </pre>
  *
- * With the {@code data} state bit, which only PIO and DMA have, two bytes of length and the bytes
- * that were moved stand behind the instruction.
+ * With the {@code data} state bit, which PIO, DMA and checkpoints have, two bytes of length and the
+ * bytes that were moved stand behind the instruction.
  *
  * <p>A word is stored little-endian without its leading zero bytes. After the last word come the
  * words' lengths, 0 to 8, in 4 bits each, the first in the low half of the first byte.

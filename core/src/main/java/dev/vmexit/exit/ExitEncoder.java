@@ -251,11 +251,12 @@ public final class ExitEncoder {
     return sum;
   }
 
-  /** These have no walk and no table writes, so that the data fit into the scratch block. */
+  /** Long data come with no walk and no table writes, so that they fit into the scratch block. */
   private static void checkData(final ExitEvent event) {
-    if (event.kind != ExitKind.PIO && event.kind != ExitKind.DMA
-        || event.walkCount + event.writeCount > 0
-        || event.dataLength > ExitEvent.MAX_DATA) {
+    final boolean bulk = event.kind == ExitKind.PIO || event.kind == ExitKind.DMA;
+    if (!bulk && event.kind != ExitKind.KICK
+        || (bulk ? event.walkCount : 0) + event.writeCount > 0
+        || event.dataLength > (bulk ? ExitEvent.MAX_DATA : VectorState.LENGTH)) {
       throw new IllegalArgumentException(
           "kind=" + event.kind + " dataLength=" + event.dataLength + ", allowed: PIO and DMA, 512");
     }

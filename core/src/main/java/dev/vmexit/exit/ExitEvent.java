@@ -100,6 +100,10 @@ public final class ExitEvent {
   /** They were recorded, and taken away: only the end of the run was to be kept. */
   public static final int GAP_NOT_KEPT = 3;
 
+  // detail of KICK.
+  /** From here on a replay needs nothing of what came before: see {@link VectorState}. */
+  public static final int KICK_CHECKPOINT = 1;
+
   // bits of mode.
   /** Code size in bytes: 2, 4 or 8. */
   public static final int MODE_CODE_SIZE = 0xF;

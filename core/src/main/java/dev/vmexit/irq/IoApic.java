@@ -1,6 +1,7 @@
 package dev.vmexit.irq;
 
 import dev.vmexit.device.MmioDevice;
+import dev.vmexit.exit.VectorState;
 
 /**
  * The I/O APIC: 24 pins and their redirection table (Intel 82093AA datasheet, order number 290566),
@@ -88,6 +89,14 @@ public final class IoApic implements MmioDevice {
   /** A redirection entry, for reports and tests. */
   public long entry(final int pin) {
     return table[pin];
+  }
+
+  /** Writes what {@link VectorState} says of it. */
+  void save(final byte[] to) {
+    for (final long entry : table) {
+      VectorState.add(to, (int) entry & 0xFF);
+    }
+    to[VectorState.IOAPIC_SELECT] = (byte) select;
   }
 
   @Override

@@ -4,6 +4,8 @@ import dev.vmexit.device.InterruptLine;
 import dev.vmexit.device.MachineClock;
 import dev.vmexit.device.MmioDevice;
 import dev.vmexit.device.TimerQueue;
+import dev.vmexit.exit.VectorState;
+import java.util.Arrays;
 
 /**
  * All interrupt controllers of a machine, wired as on a PC, behind one face.
@@ -28,6 +30,14 @@ public final class Irqchip {
   private static final int CASCADE = 2;
   private static final int PIC_PIN = 0;
   private static final int TIMER_PIN = 2;
+
+  /** Registers of a local APIC, by their offsets over 16. */
+  private static final int APIC_SPURIOUS = 0x0F;
+
+  private static final int APIC_IRR = 0x20;
+  private static final int APIC_ICR = 0x30;
+  private static final int APIC_LVT = 0x32;
+  private static final int APIC_LVT_ENTRIES = 6;
 
   private final Pic8259Pair pic;
   private final IoApic ioApic;
@@ -168,6 +178,28 @@ public final class Irqchip {
       apic.lint1(true);
       apic.lint1(false);
     }
+  }
+
+  /**
+   * Says which vectors a vCPU may come to get with no further access to the controllers.
+   *
+   * @param to room for {@link VectorState#LENGTH} bytes, filled as that class says
+   */
+  public void saveVectors(final int vcpu, final byte[] to) {
+    Arrays.fill(to, 0, VectorState.LENGTH, (byte) 0);
+    final LocalApic apic = apics[vcpu];
+    VectorState.add(to, apic.readRegister(APIC_SPURIOUS) & 0xFF);
+    VectorState.add(to, apic.readRegister(APIC_ICR) & 0xFF);
+    for (int i = 0; i < APIC_LVT_ENTRIES; i++) {
+      VectorState.add(to, apic.readRegister(APIC_LVT + i) & 0xFF);
+    }
+    for (int vector = 0; vector < 256; vector++) {
+      if ((apic.readRegister(APIC_IRR + (vector >> 5)) >>> (vector & 31) & 1) != 0) {
+        VectorState.add(to, vector);
+      }
+    }
+    ioApic.save(to);
+    pic.save(to);
   }
 
   /** CR8: the task priority class. */

@@ -1,6 +1,7 @@
 package dev.vmexit.irq;
 
 import dev.vmexit.device.MachineClock;
+import dev.vmexit.exit.VectorState;
 
 /**
  * One 8259A (Intel datasheet, order number 231468).
@@ -133,6 +134,16 @@ final class Pic8259 {
     elcr = value;
     irr = (irr & ~elcr) | (lines & elcr);
     update();
+  }
+
+  /** Writes what {@link VectorState} says of one 8259. */
+  void save(final byte[] to, final int at) {
+    to[at + VectorState.PIC_BASE] = (byte) vectorBase;
+    to[at + VectorState.PIC_IMR] = (byte) imr;
+    to[at + VectorState.PIC_NEXT_ICW] = (byte) nextIcw;
+    to[at + VectorState.PIC_FLAGS] =
+        (byte)
+            ((single ? VectorState.PIC_SINGLE : 0) | (needsIcw4 ? VectorState.PIC_NEEDS_ICW4 : 0));
   }
 
   // ---- ports ----

@@ -3,6 +3,7 @@ package dev.vmexit.irq;
 import dev.vmexit.device.BytePortDevice;
 import dev.vmexit.device.InterruptLine;
 import dev.vmexit.device.MachineClock;
+import dev.vmexit.exit.VectorState;
 
 /**
  * The two cascaded 8259s of a PC: master at 0x20/0x21, slave at 0xA0/0xA1 on the master's line 2,
@@ -45,6 +46,12 @@ public final class Pic8259Pair extends BytePortDevice {
       slave.setLine(irq - 8, level);
     }
     propagate();
+  }
+
+  /** Writes what {@link VectorState} says of the pair. */
+  void save(final byte[] to) {
+    master.save(to, VectorState.PIC);
+    slave.save(to, VectorState.PIC + VectorState.PIC_LENGTH);
   }
 
   /** Whether INT is asserted. */

@@ -16,6 +16,7 @@ public final class CommandRing {
   static final int NMI = 3;
   static final int WAKE = 4;
   static final int KEYS = 5;
+  static final int CHECKPOINT = 6;
 
   private static final int CAPACITY = 64 * 1024;
 
@@ -66,6 +67,14 @@ public final class CommandRing {
   /** Presses the NMI button. */
   public boolean nmi() {
     return offer(NMI, new UnsafeBuffer(new byte[4]), 4);
+  }
+
+  /**
+   * Asks for a record that a replay can start at: the shadow tables begin anew there, so that the
+   * guest's next accesses fault again. False where the ring is full.
+   */
+  public boolean checkpoint() {
+    return offer(CHECKPOINT, new UnsafeBuffer(new byte[4]), 4);
   }
 
   private boolean offer(final int type, final UnsafeBuffer message, final int length) {

@@ -11,6 +11,7 @@ final class MachineInput {
   private final CommandRing commands;
   private final PcPlatform platform;
   private final VcpuGroup group;
+  private final Runnable checkpoint;
 
   /** Bound once: a method reference in the loop would be an object a round. */
   private final MessageHandler onCommand = this::command;
@@ -18,10 +19,15 @@ final class MachineInput {
   private final InputQueue consoleInput = new InputQueue();
   private final InputQueue keys = new InputQueue();
 
-  MachineInput(final CommandRing commands, final PcPlatform platform, final VcpuGroup group) {
+  MachineInput(
+      final CommandRing commands,
+      final PcPlatform platform,
+      final VcpuGroup group,
+      final Runnable checkpoint) {
     this.commands = commands;
     this.platform = platform;
     this.group = group;
+    this.checkpoint = checkpoint;
   }
 
   /** Takes what has come. */
@@ -41,6 +47,7 @@ final class MachineInput {
       case CommandRing.STOP -> group.end(RunEnd.of(buffer.getInt(index)), 0);
       case CommandRing.CONSOLE_INPUT -> consoleInput.add(buffer, index, length);
       case CommandRing.KEYS -> keys.add(buffer, index, length);
+      case CommandRing.CHECKPOINT -> checkpoint.run();
       case CommandRing.NMI -> platform.irqchip().pulseNmi();
       default -> {}
     }

@@ -1,9 +1,12 @@
 package dev.vmexit.vm;
 
 import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.exit.VectorState;
+import dev.vmexit.irq.Irqchip;
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.mmu.PagingContext;
 import dev.vmexit.mmu.PagingMode;
+import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
@@ -35,10 +38,11 @@ final class RecordedState {
   }
 
   /** A record beside an exit: it takes no time, and its rip is where the vCPU stands. */
-  static void beside(final ExitEvent e, final long s) {
+  static ExitEvent beside(final ExitEvent e, final long s) {
     e.rip = HostMemory.getLong(s + StateLayout.RIP);
     e.guestTime = 0;
     e.handlerTime = 0;
+    return e;
   }
 
   /** The PDPTEs are read when CR3 is loaded, so the record must show them to a replay. */
@@ -50,6 +54,29 @@ final class RecordedState {
         e.walkValue[i] = context.pdpte(i);
       }
     }
+  }
+
+  /** All that a replay must know of what came before, with shadow tables that begin anew. */
+  static ExitEvent checkpoint(final ExitEvent e, final Irqchip irqchip, final ShadowMmu shadow) {
+    e.detail = ExitEvent.KICK_CHECKPOINT;
+    irqchip.saveVectors(e.vcpu, e.data);
+    e.dataLength = VectorState.LENGTH;
+    if (shadow != null) {
+      pdptes(e, shadow.context());
+      shadow.flushAll();
+    }
+    return e;
+  }
+
+  /** Bytes that a device has written to memory. */
+  static ExitEvent dma(
+      final ExitEvent e, final long gpa, final byte[] from, final int at, final int length) {
+    e.address = gpa;
+    e.value = length;
+    e.write = true;
+    e.dataLength = length;
+    System.arraycopy(from, at, e.data, 0, length);
+    return e;
   }
 
   /** All elements of a string read, the first of them as the value. */

@@ -108,7 +108,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     this.waitsForStartup = number > 0 && !platform.hasKernelIrqchip();
     group.onKick(number, vcpu::kick);
     if (number == 0) {
-      input = new MachineInput(commands, platform, group);
+      input = new MachineInput(commands, platform, group, this::checkpoint);
       commands.onOffer(vcpu::kick);
     } else {
       input = null;
@@ -287,8 +287,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     event.detail = type;
     event.write = hasErrorCode;
     event.errorCode = errorCode;
-    lastExits.add(event);
-    sink.write(event);
+    write(event);
   }
 
   // ---- the record ----
@@ -331,24 +330,30 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       return;
     }
     for (int done = 0; done < length; done += ExitEvent.MAX_DATA) {
-      recordDma(gpa + done, from, at + done, Math.min(ExitEvent.MAX_DATA, length - done));
+      final int part = Math.min(ExitEvent.MAX_DATA, length - done);
+      write(RecordedState.dma(beside(ExitKind.DMA), gpa + done, from, at + done, part));
     }
   }
 
-  private void recordDma(final long gpa, final byte[] from, final int at, final int length) {
+  /** What a replay can start at; between two exits, or while one waits for an interrupt. */
+  private void checkpoint() {
+    if (sink.wants(ExitKind.KICK)) {
+      write(RecordedState.checkpoint(beside(ExitKind.KICK), irqchip, shadow));
+    }
+  }
+
+  private void write(final ExitEvent e) {
+    lastExits.add(e);
+    sink.write(e);
+  }
+
+  private ExitEvent beside(final ExitKind kind) {
     exits++;
     final ExitEvent e = dmaEvent;
     e.clearPayload();
     e.vcpu = number;
-    header(e, ExitKind.DMA);
-    RecordedState.beside(e, state);
-    e.address = gpa;
-    e.value = length;
-    e.write = true;
-    e.dataLength = length;
-    System.arraycopy(from, at, e.data, 0, length);
-    lastExits.add(e);
-    sink.write(e);
+    header(e, kind);
+    return RecordedState.beside(e, state);
   }
 
   // ---- handlers ----

@@ -7,8 +7,16 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 
 /** Tells the user, and the machine, how a recording fares. */
-record RecordingNews(Path folder, Late<VirtualMachine> machine, PrintWriter err)
+record RecordingNews(Path folder, Late<VirtualMachine> machine, boolean bounded, PrintWriter err)
     implements RecorderListener {
+  @Override
+  public void rolled() {
+    if (bounded) {
+      // Of what is kept each file shall have a place that a replay can start at.
+      machine.ifSet(vm -> vm.commands().checkpoint());
+    }
+  }
+
   @Override
   public void failed(final String reason) {
     machine.ifSet(vm -> vm.commands().stop(RunEnd.RECORDER_FAILED));

@@ -381,7 +381,7 @@ final class RunCommand implements Callable<Integer> {
                 manifest(loaded, kinds, choice.backend()),
                 options,
                 () -> new BackoffIdleStrategy(1_000, 100, 1_000, 1_000_000),
-                new RecordingNews(folder, machine, err));
+                new RecordingNews(folder, machine, options.keep().isBounded(), err));
     final boolean quiet = "none".equals(console) || hardware.hasDisplay();
     final boolean builtIn = isBuiltIn();
     boolean begun = false;

@@ -80,6 +80,12 @@ final class MmuCheck {
             mmu.memoryWritten(event.address, event.value);
             yield true;
           }
+          case KICK -> {
+            if (event.detail == ExitEvent.KICK_CHECKPOINT) {
+              mmu.flushAll();
+            }
+            yield true;
+          }
           default -> true;
         };
     for (int i = 0; i < event.writeCount; i++) {

@@ -1,6 +1,7 @@
 package dev.vmexit.replay;
 
 import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.exit.VectorState;
 import java.util.BitSet;
 
 /**
@@ -12,6 +13,8 @@ import java.util.BitSet;
  * (SDM Vol. 3A, 10.5 and 10.12). A vector once given to an APIC stays: it may wait in the IRR.
  */
 final class ProgrammedVectors {
+  private static final int VECTORS = 256;
+
   private static final int PIC1_COMMAND = 0x20;
   private static final int PIC2_COMMAND = 0xA0;
   private static final int ICW1 = 0x10;
@@ -38,7 +41,7 @@ final class ProgrammedVectors {
 
   private final Pic pic1 = new Pic();
   private final Pic pic2 = new Pic();
-  private final BitSet apic = new BitSet(256);
+  private final BitSet apic = new BitSet(VECTORS);
   private int ioapicIndex;
 
   /** One 8259A, as far as vectors go. */
@@ -77,10 +80,32 @@ final class ProgrammedVectors {
       return wantsIcw4 ? 4 : 0;
     }
 
+    void restore(final byte[] state, final int at) {
+      base = state[at + VectorState.PIC_BASE] & 0xFF;
+      mask = state[at + VectorState.PIC_IMR] & 0xFF;
+      step = state[at + VectorState.PIC_NEXT_ICW];
+      final int flags = state[at + VectorState.PIC_FLAGS];
+      single = (flags & VectorState.PIC_SINGLE) != 0;
+      wantsIcw4 = (flags & VectorState.PIC_NEEDS_ICW4) != 0;
+    }
+
     boolean gives(final int vector) {
       final int line = vector - base;
       return line >= 0 && line < 8 && ((mask >>> line & 1) == 0 || line == SPURIOUS_LINE);
     }
+  }
+
+  /** What a checkpoint's record says. */
+  static ProgrammedVectors at(final ExitEvent checkpoint) {
+    final ProgrammedVectors vectors = new ProgrammedVectors();
+    final byte[] state = checkpoint.data;
+    for (int vector = 0; vector < VECTORS; vector++) {
+      vectors.apic.set(vector, VectorState.has(state, vector));
+    }
+    vectors.ioapicIndex = state[VectorState.IOAPIC_SELECT] & 0xFF;
+    vectors.pic1.restore(state, VectorState.PIC);
+    vectors.pic2.restore(state, VectorState.PIC + VectorState.PIC_LENGTH);
+    return vectors;
   }
 
   /** Takes note of what a record programs. */

@@ -2,6 +2,7 @@ package dev.vmexit.replay;
 
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
+import dev.vmexit.exit.VectorState;
 import dev.vmexit.trace.ExitEvents;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
@@ -16,8 +17,8 @@ import java.util.Set;
 /**
  * Re-feeds a trace, record by record, and stops at the first that disagrees. Not thread-safe.
  *
- * <p>A gap ends what depends on all that came before: from there on the MMU and the programmed
- * vectors are not checked any more, and {@link ReplayResult#skipped} says so.
+ * <p>A gap ends what depends on all that came before: the MMU and the programmed vectors are not
+ * checked up to the next checkpoint, and {@link ReplayResult#skipped} says so.
  */
 public final class ReplayEngine {
   private static final Set<ExitKind> PAGING_KINDS =
@@ -33,9 +34,19 @@ public final class ReplayEngine {
   private final boolean injectsRecorded;
   private final SlotMap slots;
 
+  /** Whether the trace has what these checks need, but for gaps. */
+  private final boolean pagingRecorded;
+
+  private boolean vectorsRecorded;
+
   private MmuCheck paging;
   private InjectionCheck injections;
-  private boolean vectorsChecked;
+
+  /** The first record behind a gap, and how many were not checked up to a checkpoint. */
+  private long uncheckedFrom = -1;
+
+  private long unchecked;
+  private String restarted = "";
   private long records;
   private long gaps;
   private long lastRetired;
@@ -53,12 +64,13 @@ public final class ReplayEngine {
     } else {
       paging = new MmuCheck(findings, slots);
     }
+    pagingRecorded = paging != null;
     ProgrammedVectors vectors = null;
     if (!manifest.kinds().containsAll(VECTOR_KINDS)) {
       skipped.add("programmed vectors: not all of " + VECTOR_KINDS + " were recorded");
     } else {
       vectors = new ProgrammedVectors();
-      vectorsChecked = true;
+      vectorsRecorded = true;
     }
     injections = new InjectionCheck(findings, vectors);
   }
@@ -108,8 +120,8 @@ public final class ReplayEngine {
   }
 
   private void skipVectors(final String why) {
-    if (vectorsChecked) {
-      vectorsChecked = false;
+    if (vectorsRecorded) {
+      vectorsRecorded = false;
       skipped.add("programmed vectors: " + why);
       injections = new InjectionCheck(findings, null);
     }
@@ -132,6 +144,9 @@ public final class ReplayEngine {
       gap(event);
       return true;
     }
+    if (uncheckedFrom >= 0) {
+      checkpoint(event);
+    }
     if (!order(event)
         || !instructions.check(event, paging == null ? null : paging.mmu())
         || !injections.check(event, paging != null)
@@ -152,15 +167,48 @@ public final class ReplayEngine {
   private void gap(final ExitEvent event) {
     gaps += event.value;
     nextSequence = event.address + event.value;
-    if (paging != null) {
-      paging = null;
-      skipped.add("page faults: from record " + nextSequence + " on, after a gap");
-    }
     injections = new InjectionCheck(findings, null);
-    if (vectorsChecked) {
-      vectorsChecked = false;
-      skipped.add("programmed vectors: from record " + nextSequence + " on, after a gap");
+    if (pagingRecorded || vectorsRecorded) {
+      paging = null;
+      uncheckedFrom = uncheckedFrom < 0 ? nextSequence : uncheckedFrom;
     }
+  }
+
+  /** Behind a gap: all can be checked again where a record says what there is to know. */
+  private void checkpoint(final ExitEvent event) {
+    if (event.kind != ExitKind.KICK
+        || event.detail != ExitEvent.KICK_CHECKPOINT
+        || event.dataLength != VectorState.LENGTH) {
+      unchecked++;
+      return;
+    }
+    if (pagingRecorded) {
+      paging = new MmuCheck(findings, slots);
+    }
+    if (vectorsRecorded) {
+      injections = new InjectionCheck(findings, ProgrammedVectors.at(event));
+    }
+    restarted = ", up to a checkpoint at record " + event.sequence;
+    uncheckedFrom = -1;
+  }
+
+  private List<String> notChecked() {
+    final List<String> all = new ArrayList<>(skipped);
+    final String where;
+    if (uncheckedFrom >= 0) {
+      where = "from record " + uncheckedFrom + " on, after a gap";
+    } else if (unchecked > 0) {
+      where = "of " + unchecked + " records after a gap" + restarted;
+    } else {
+      return all;
+    }
+    if (pagingRecorded) {
+      all.add("page faults: " + where);
+    }
+    if (vectorsRecorded) {
+      all.add("programmed vectors: " + where);
+    }
+    return all;
   }
 
   private boolean order(final ExitEvent event) {
@@ -187,6 +235,6 @@ public final class ReplayEngine {
         counts.put(kind, verified[kind.ordinal()]);
       }
     }
-    return new ReplayResult(counts, records, gaps, skipped, findings.first());
+    return new ReplayResult(counts, records, gaps, notChecked(), findings.first());
   }
 }

@@ -3,7 +3,10 @@ package dev.vmexit.cli;
 import static dev.vmexit.x86.encode.Register.AL;
 import static dev.vmexit.x86.encode.Register.CX;
 import static dev.vmexit.x86.encode.Register.DX;
+import static dev.vmexit.x86.encode.Register.EBX;
+import static dev.vmexit.x86.encode.Register.ECX;
 import static dev.vmexit.x86.encode.Register.RAX;
+import static dev.vmexit.x86.encode.Register.RBX;
 
 import dev.vmexit.x86.encode.Assembler;
 import dev.vmexit.x86.encode.Condition;
@@ -93,6 +96,34 @@ final class FlatGuests {
     final Label inner = a.here();
     a.out(POST_CODE, AL);
     a.loop(inner);
+    a.mov(DX, UART);
+    a.mov(AL, '.');
+    a.out(DX, AL);
+    a.jmp(outer);
+  }
+
+  /**
+   * {@link #chatter} in 64-bit mode: between two dots it edits its page tables and stores to pages
+   * that they map.
+   */
+  static void paging(final Assembler a) {
+    final long entry = 0xB000 + 8 * 3; // of the loader's tables: 2 MiB from 6 MiB on
+    final long page = 3L << 21;
+    final Label outer = a.here();
+    a.mov(ECX, PER_DOT);
+    final Label inner = a.here();
+    a.out(POST_CODE, AL);
+    a.dec(ECX);
+    a.jcc(Condition.NE, inner);
+    a.mov(EBX, entry);
+    a.mov(RAX, Memory.at(RBX));
+    a.xor(RAX, 1 << 9); // a bit that is the system's
+    a.mov(Memory.at(RBX), RAX);
+    for (int i = 0; i < 8; i++) {
+      a.mov(EBX, page + i * 4096L);
+      a.invlpg(Memory.at(RBX));
+      a.mov(Memory.at(RBX), RAX);
+    }
     a.mov(DX, UART);
     a.mov(AL, '.');
     a.out(DX, AL);

@@ -357,6 +357,58 @@ final class ReplayEngineTest {
     assertEquals(2, result.skipped().size());
   }
 
+  /** A guest that has run a while, lost records, then passed a checkpoint and went on. */
+  private static SyntheticGuest cut(final int vector) {
+    final SyntheticGuest guest = SyntheticGuest.typical(20);
+    final int cut = guest.events().size() - 10;
+    guest.checkpoint(vector);
+    guest.work(10);
+    final ExitEvent gap = guest.events().getFirst();
+    gap.kind = ExitKind.GAP;
+    gap.address = 0;
+    gap.value = cut;
+    guest.events().subList(1, cut).clear();
+    return guest;
+  }
+
+  @Test
+  void shouldCheckAllAgainBehindACheckpoint() {
+    final SyntheticGuest guest = cut(SyntheticGuest.VECTOR);
+    final ReplayResult result = replay(guest.events());
+    assertNull(result.difference(), () -> result.difference().toString());
+    assertTrue(result.verified().get(ExitKind.PAGE_FAULT) > 20, result.toString());
+    assertEquals(2, result.skipped().size());
+    assertTrue(
+        result.skipped().getFirst().startsWith("page faults: of 10 records after a gap, up to"),
+        result.skipped().toString());
+    // The same faults again, as the tables began anew.
+    final ExitEvent again =
+        guest.events().stream()
+            .skip(12)
+            .filter(fault(ExitEvent.PF_FILLED))
+            .reduce((a, b) -> b)
+            .orElseThrow();
+    again.walkValue[1] ^= 1L << 13;
+    assertNotNull(replay(guest.events()).difference());
+  }
+
+  @Test
+  void shouldKnowTheVectorsThatACheckpointNames() {
+    assertNull(replay(cut(SyntheticGuest.VECTOR).events()).difference());
+    final Difference difference = replay(cut(SyntheticGuest.VECTOR + 1).events()).difference();
+    assertEquals("vector", difference.field());
+  }
+
+  @Test
+  void shouldStartTheTablesAnewAtACheckpointWithNoGapToo() {
+    final SyntheticGuest guest = SyntheticGuest.typical(5);
+    guest.checkpoint(SyntheticGuest.VECTOR);
+    guest.work(5);
+    final ReplayResult result = replay(guest.events());
+    assertNull(result.difference(), () -> result.difference().toString());
+    assertEquals(List.of(), result.skipped());
+  }
+
   @Test
   void shouldTellWhatIsKnownOfPiecesAndStrings() {
     final SyntheticGuest guest = SyntheticGuest.typical(1);

@@ -2,6 +2,7 @@ package dev.vmexit.replay;
 
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
+import dev.vmexit.exit.VectorState;
 import dev.vmexit.mmu.Fault;
 import dev.vmexit.mmu.PagingContext;
 import dev.vmexit.mmu.PagingMode;
@@ -39,6 +40,11 @@ public final class SyntheticGuest {
   public static final long EFER = 0xD01;
   public static final long PML4 = 0x1000;
 
+  /** What the guest's timer interrupts by. */
+  public static final int VECTOR = 0xEC;
+
+  private static final long APIC = 0xFFFF_C900_0000_0000L;
+  private static final long RW = Pte.PRESENT | Pte.WRITABLE;
   private static final long TABLE = Pte.PRESENT | Pte.WRITABLE | Pte.USER;
 
   private final Map<Long, Long> entries = new HashMap<>();
@@ -48,6 +54,7 @@ public final class SyntheticGuest {
   private final Fault fault = new Fault();
   private final Translation.Result result = new Translation.Result();
   private long nextTable = 0x2000;
+  private int round;
 
   /** The vCPU as it is now. */
   public final ExitEvent now = new ExitEvent();
@@ -242,6 +249,16 @@ public final class SyntheticGuest {
     return write;
   }
 
+  /** A checkpoint, before which the guest has programmed one vector. */
+  public ExitEvent checkpoint(final int vector) {
+    final ExitEvent event = exit(ExitKind.KICK);
+    event.detail = ExitEvent.KICK_CHECKPOINT;
+    VectorState.add(event.data, vector);
+    event.dataLength = VectorState.LENGTH;
+    mmu.flushAll();
+    return event;
+  }
+
   /** A touch of a page: the fault as the shadow MMU of this guest makes it. */
   public ExitEvent fault(final long gva, final int access) {
     mmu.translate(gva, access, result);
@@ -403,39 +420,47 @@ public final class SyntheticGuest {
   /** Boots, works, faults, halts: every kind of exit that a replay checks. */
   public static SyntheticGuest typical(final int rounds) {
     final SyntheticGuest guest = new SyntheticGuest();
-    final long rw = Pte.PRESENT | Pte.WRITABLE;
-    guest.map(CODE, TEXT_FRAME, rw);
-    guest.map(0xFFFF_8880_0000_0000L, 0, rw | Pte.USER);
-    guest.map(0xFFFF_C900_0000_0000L, 0xFEE0_0000L, rw);
+    guest.map(CODE, TEXT_FRAME, RW);
+    guest.map(0xFFFF_8880_0000_0000L, 0, RW | Pte.USER);
+    guest.map(APIC, 0xFEE0_0000L, RW);
     guest.map(0x40_0000, 0x20_0000, Pte.PRESENT | Pte.USER);
     guest.fault(CODE, Translation.FETCH);
     guest.wrmsrEfer(EFER);
     guest.cpuid(1);
-    // Local APIC: timer on vector 0xEC.
-    guest.fault(0xFFFF_C900_0000_0000L + 0x320, Translation.WRITE);
-    guest.mmioWrite(0xFFFF_C900_0000_0000L + 0x320, 0xFEE0_0320L, 0x2_00EC);
-    for (int i = 0; i < rounds; i++) {
-      guest.out(0x3F8, 'a' + i % 26);
-      guest.in32(0x40, i);
-      guest.tsc(1_000_000L * i);
-      final long page = 0x100_0000L + i * 4096L;
-      guest.map(page, 0x40_0000 + i % 64 * 4096L, rw | Pte.USER);
-      guest.fault(page, Translation.READ | Translation.USER);
-      guest.fault(page, Translation.WRITE | Translation.USER);
-      guest.fault(0x8000_0000L + i * 4096L, Translation.READ | Translation.USER);
-      guest.now.mode &= ~ExitEvent.MODE_CPL;
-      // The guest edits a table that is shadowed.
-      final long entry = guest.entryAddress(page);
-      final long window = 0xFFFF_8880_1000_0000L + i * 4096L;
-      guest.map(window, entry & -4096L, rw);
-      guest.storeToTable(window | entry & 0xFFF, entry, 0x70_0000L | rw | Pte.USER | Pte.ACCESSED);
-      guest.mmioModify(0xFFFF_C900_0000_0000L + 0x80, 0xFEE0_0080L, 0x10, i);
-      guest.invlpg(page);
-      guest.interrupt(0xEC);
-      guest.hlt();
-    }
+    // Local APIC: its timer.
+    guest.fault(APIC + 0x320, Translation.WRITE);
+    guest.mmioWrite(APIC + 0x320, 0xFEE0_0320L, 0x2_0000 | VECTOR);
+    guest.work(rounds);
     guest.cr4(CR4 & ~ControlRegisters.CR4_PGE);
     guest.cr4(CR4);
     return guest;
+  }
+
+  /** Goes on. */
+  public void work(final int rounds) {
+    mmu.translate(APIC, Translation.WRITE, result);
+    if (result.outcome == Translation.Result.MISS) {
+      fault(APIC, Translation.WRITE);
+    }
+    for (final int end = round + rounds; round < end; round++) {
+      out(0x3F8, 'a' + round % 26);
+      in32(0x40, round);
+      tsc(1_000_000L * round);
+      final long page = 0x100_0000L + round * 4096L;
+      map(page, 0x40_0000 + round % 64 * 4096L, RW | Pte.USER);
+      fault(page, Translation.READ | Translation.USER);
+      fault(page, Translation.WRITE | Translation.USER);
+      fault(0x8000_0000L + round * 4096L, Translation.READ | Translation.USER);
+      now.mode &= ~ExitEvent.MODE_CPL;
+      // The guest edits a table that is shadowed.
+      final long entry = entryAddress(page);
+      final long window = 0xFFFF_8880_1000_0000L + round * 4096L;
+      map(window, entry & -4096L, RW);
+      storeToTable(window | entry & 0xFFF, entry, 0x70_0000L | RW | Pte.USER | Pte.ACCESSED);
+      mmioModify(APIC + 0x80, 0xFEE0_0080L, 0x10, round);
+      invlpg(page);
+      interrupt(VECTOR);
+      hlt();
+    }
   }
 }

@@ -92,7 +92,8 @@ public final class ExitFormatter {
               .append(" records missing from ")
               .append(event.address)
               .append(gap(event.detail));
-      case IRQ_WINDOW, DEBUG, KICK -> {}
+      case KICK -> out.append(event.detail == ExitEvent.KICK_CHECKPOINT ? "checkpoint" : "");
+      case IRQ_WINDOW, DEBUG -> {}
     }
   }
 

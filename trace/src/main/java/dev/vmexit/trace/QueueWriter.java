@@ -37,6 +37,7 @@ final class QueueWriter implements AutoCloseable {
   private final RollCycle cycle;
   private final DateTimeFormatter name;
   private volatile long millis;
+  private int rolls;
   private QueuePart part;
 
   QueueWriter(final Path folder, final long startMillis, final RecorderOptions options) {
@@ -84,6 +85,11 @@ final class QueueWriter implements AutoCloseable {
     }
   }
 
+  /** How often another file was begun. */
+  int rolls() {
+    return rolls;
+  }
+
   private long ahead() {
     return rollBytes > 0 ? Math.min(RESERVE, rollBytes) : RESERVE;
   }
@@ -97,6 +103,7 @@ final class QueueWriter implements AutoCloseable {
     part.close();
     rolled.add(part);
     part = null;
+    rolls++;
     millis += cycle.lengthInMillis();
     while (!rolled.isEmpty() && isExcess()) {
       Files.deleteIfExists(rolled.removeFirst().file());

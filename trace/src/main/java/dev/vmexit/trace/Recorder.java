@@ -50,6 +50,7 @@ public final class Recorder implements AutoCloseable {
   private volatile boolean stopping;
   private long synced;
   private boolean folderSynced;
+  private int rolls;
 
   /** The disk stayed full up to the end: the rings have the last records. */
   private boolean ringsLeft;
@@ -360,6 +361,10 @@ public final class Recorder implements AutoCloseable {
       try {
         queue.append(batch.bytes(), length, batch.span(), batch.firstTime());
         listener.appended(batch.nextSequence());
+        if (queue.rolls() != rolls) {
+          rolls = queue.rolls();
+          listener.rolled();
+        }
         if (paused) {
           listener.resumed();
         }

@@ -12,6 +12,9 @@ public interface RecorderListener {
   /** There is room again. */
   default void resumed() {}
 
+  /** A new file of the queue was begun, and old ones may have been taken away. */
+  default void rolled() {}
+
   /** All records of a vCPU below a number are in the queue; called for each batch. */
   default void appended(final long nextSequence) {}
 }

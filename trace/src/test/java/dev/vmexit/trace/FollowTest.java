@@ -12,8 +12,6 @@ import dev.vmexit.exit.RandomEvents;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Instant;
-import java.util.EnumSet;
 import java.util.List;
 import org.agrona.concurrent.BackoffIdleStrategy;
 import org.junit.jupiter.api.BeforeEach;
@@ -41,19 +39,7 @@ final class FollowTest {
   private static Recorder start(final Path folder, final RecorderOptions options) {
     return Recorder.start(
         folder,
-        TraceManifest.starting(
-            "1",
-            "random",
-            "",
-            List.of(),
-            1,
-            "soft",
-            "shadow",
-            "model",
-            "host",
-            "none",
-            Instant.EPOCH,
-            EnumSet.allOf(ExitKind.class)),
+        TestTraces.manifest(),
         options,
         () -> new BackoffIdleStrategy(100, 10, 1_000, 100_000),
         reason -> Runtime.getRuntime().halt(1));

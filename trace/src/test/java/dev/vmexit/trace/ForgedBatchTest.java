@@ -5,8 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
-import dev.vmexit.exit.ExitRing;
-import dev.vmexit.exit.RandomEvents;
 import dev.vmexit.exit.sbe.BatchHeaderDecoder;
 import dev.vmexit.exit.sbe.MessageHeaderDecoder;
 import java.io.IOException;
@@ -14,13 +12,10 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Instant;
 import java.util.ArrayList;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Random;
 import java.util.zip.CRC32C;
-import org.agrona.concurrent.YieldingIdleStrategy;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -39,39 +34,6 @@ final class ForgedBatchTest {
   @TempDir Path temporary;
 
   private final Random random = new Random(7);
-
-  private Path record() {
-    final Path folder = temporary.resolve("trace");
-    final TraceManifest manifest =
-        TraceManifest.starting(
-            "1",
-            "random",
-            "",
-            List.of(),
-            1,
-            "soft",
-            "shadow",
-            "model",
-            "host",
-            "none",
-            Instant.EPOCH,
-            EnumSet.allOf(ExitKind.class));
-    try (Recorder recorder =
-        Recorder.start(
-            folder,
-            manifest,
-            RecorderOptions.blocking(ExitRing.MIN_CAPACITY),
-            () -> YieldingIdleStrategy.INSTANCE,
-            reason -> {})) {
-      final RandomEvents events = new RandomEvents(7);
-      final ExitEvent event = new ExitEvent();
-      for (int i = 0; i < RECORDS; i++) {
-        events.next(event);
-        recorder.sink(0).write(event);
-      }
-    }
-    return folder;
-  }
 
   private static List<Integer> batches(final ByteBuffer file) {
     final List<Integer> starts = new ArrayList<>();
@@ -102,7 +64,7 @@ final class ForgedBatchTest {
 
   @Test
   void shouldStayInBoundsWhenABatchIsForged() throws IOException {
-    final Path folder = record();
+    final Path folder = TestTraces.record(temporary.resolve("trace"), RECORDS, 7, event -> {});
     final Path queue = TraceFolder.queueFiles(folder).getFirst();
     final byte[] good = Files.readAllBytes(queue);
     final ExitEvent event = new ExitEvent();

@@ -6,14 +6,11 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.vmexit.exit.EventAssert;
 import dev.vmexit.exit.ExitEvent;
-import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.RandomEvents;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Instant;
 import java.util.ArrayList;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.stream.Collectors;
@@ -81,20 +78,7 @@ final class FullDiskTest {
       final Path folder = Path.of(arguments[0], "trace");
       final Path filler = Path.of(arguments[0], "filler");
       Files.write(filler, new byte[4 << 20]);
-      final TraceManifest manifest =
-          TraceManifest.starting(
-              "1",
-              "guest",
-              "",
-              List.of(),
-              1,
-              "soft",
-              "shadow",
-              "model",
-              "host",
-              "none",
-              Instant.EPOCH,
-              EnumSet.allOf(ExitKind.class));
+      final TraceManifest manifest = TestTraces.manifest();
       final Listener listener = new Listener();
       final Recorder recorder =
           Recorder.start(folder, manifest, RecorderOptions.blocking(1 << 20), Idle::new, listener);

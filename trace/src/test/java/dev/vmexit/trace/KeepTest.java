@@ -12,8 +12,6 @@ import dev.vmexit.exit.RandomEvents;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Instant;
-import java.util.EnumSet;
 import java.util.List;
 import org.agrona.concurrent.YieldingIdleStrategy;
 import org.junit.jupiter.api.Test;
@@ -31,25 +29,11 @@ final class KeepTest {
 
   private Path record(final TraceKeep keep) {
     final Path folder = temporary.resolve("trace");
-    final TraceManifest manifest =
-        TraceManifest.starting(
-            "1",
-            "guest",
-            "",
-            List.of(),
-            1,
-            "soft",
-            "shadow",
-            "model",
-            "host",
-            "none",
-            Instant.EPOCH,
-            EnumSet.allOf(ExitKind.class));
     final RandomEvents events = new RandomEvents(1);
     try (Recorder recorder =
         Recorder.start(
             folder,
-            manifest,
+            TestTraces.manifest(),
             RecorderOptions.blocking(ExitRing.MIN_CAPACITY).with(RecorderOptions.MIN_ROLL, keep),
             () -> YieldingIdleStrategy.INSTANCE,
             reason -> {})) {

@@ -17,8 +17,6 @@ import java.nio.channels.FileChannel.MapMode;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.time.Instant;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.locks.LockSupport;
@@ -47,20 +45,7 @@ final class KillTest {
     /** Runs until killed; the folder, the witness, the seed. */
     public static void main(final String[] args) throws IOException {
       final MappedByteBuffer witness = map(Path.of(args[1]));
-      final TraceManifest manifest =
-          TraceManifest.starting(
-              "1",
-              "victim",
-              "",
-              List.of(),
-              1,
-              "soft",
-              "shadow",
-              "model",
-              "host",
-              "none",
-              Instant.EPOCH,
-              EnumSet.allOf(ExitKind.class));
+      final TraceManifest manifest = TestTraces.manifest();
       final Recorder recorder =
           Recorder.start(
               Path.of(args[0]),

@@ -10,19 +10,15 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.vmexit.exit.EventAssert;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
-import dev.vmexit.exit.ExitRing;
 import dev.vmexit.exit.RandomEvents;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Instant;
 import java.util.Arrays;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.Stream;
-import org.agrona.concurrent.YieldingIdleStrategy;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -44,24 +40,7 @@ final class PackTest {
   }
 
   private Recorder start() {
-    return Recorder.start(
-        folder,
-        TraceManifest.starting(
-            "1",
-            "random",
-            "",
-            List.of(),
-            1,
-            "soft",
-            "shadow",
-            "model",
-            "host",
-            "none",
-            Instant.EPOCH,
-            EnumSet.allOf(ExitKind.class)),
-        RecorderOptions.blocking(ExitRing.MIN_CAPACITY),
-        () -> YieldingIdleStrategy.INSTANCE,
-        reason -> {});
+    return TestTraces.start(folder);
   }
 
   private static void write(final Recorder recorder, final int records) {

@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
-import dev.vmexit.exit.ExitRing;
 import java.io.StringWriter;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
@@ -12,13 +11,10 @@ import java.net.URL;
 import java.net.URLClassLoader;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Instant;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import javax.tools.ToolProvider;
-import org.agrona.concurrent.YieldingIdleStrategy;
 import org.junit.jupiter.api.Assertions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -52,27 +48,7 @@ final class ReaderExampleTest {
   }
 
   private void record(final Path folder) {
-    final TraceManifest manifest =
-        TraceManifest.starting(
-            "1",
-            "example",
-            "",
-            List.of(),
-            1,
-            "soft",
-            "shadow",
-            "model",
-            "host",
-            "none",
-            Instant.EPOCH,
-            EnumSet.allOf(ExitKind.class));
-    try (Recorder recorder =
-        Recorder.start(
-            folder,
-            manifest,
-            RecorderOptions.blocking(ExitRing.MIN_CAPACITY),
-            () -> YieldingIdleStrategy.INSTANCE,
-            reason -> {})) {
+    try (Recorder recorder = TestTraces.start(folder)) {
       final ExitEvent event = new ExitEvent();
       for (int i = 0; i < 10; i++) {
         event.kind = i % 2 == 0 ? ExitKind.PIO : ExitKind.HLT;

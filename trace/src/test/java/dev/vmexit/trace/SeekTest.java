@@ -6,20 +6,15 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
-import dev.vmexit.exit.ExitRing;
-import dev.vmexit.exit.RandomEvents;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Random;
-import org.agrona.concurrent.YieldingIdleStrategy;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -37,44 +32,20 @@ final class SeekTest {
 
   /** Some neighbours have the same count and time, as exits that follow one another at once. */
   private Path record() {
-    final Path folder = temporary.resolve("trace");
-    final TraceManifest manifest =
-        TraceManifest.starting(
-            "1",
-            "random",
-            "",
-            List.of(),
-            1,
-            "soft",
-            "shadow",
-            "model",
-            "host",
-            "none",
-            Instant.EPOCH,
-            EnumSet.allOf(ExitKind.class));
-    try (Recorder recorder =
-        Recorder.start(
-            folder,
-            manifest,
-            RecorderOptions.blocking(ExitRing.MIN_CAPACITY),
-            () -> YieldingIdleStrategy.INSTANCE,
-            reason -> {})) {
-      final RandomEvents events = new RandomEvents(11);
-      final ExitEvent event = new ExitEvent();
-      long now = 0;
-      long count = 0;
-      for (int i = 0; i < RECORDS; i++) {
-        events.next(event);
-        now += random.nextInt(3) == 0 ? 0 : random.nextInt(5_000);
-        count += random.nextInt(3) == 0 ? 0 : random.nextInt(1_000);
-        event.hostTime = now;
-        event.retired = count;
-        retired[i] = count;
-        time[i] = now;
-        recorder.sink(0).write(event);
-      }
-    }
-    return folder;
+    final int[] at = new int[1];
+    return TestTraces.record(
+        temporary.resolve("trace"),
+        RECORDS,
+        11,
+        event -> {
+          final int i = at[0]++;
+          final long now = i == 0 ? 0 : time[i - 1];
+          final long count = i == 0 ? 0 : retired[i - 1];
+          time[i] = now + (random.nextInt(3) == 0 ? 0 : random.nextInt(5_000));
+          retired[i] = count + (random.nextInt(3) == 0 ? 0 : random.nextInt(1_000));
+          event.hostTime = time[i];
+          event.retired = retired[i];
+        });
   }
 
   /** Cuts the queue's file into several, each from a batch on: what a queue that rolls leaves. */
