@@ -10,8 +10,9 @@ import java.util.Collections;
 import java.util.List;
 
 /**
- * Puts a BIOS where a PC has it: as ROM that ends at 4 GiB, its last 128 KiB also below 1 MiB,
- * where they are RAM from the start ("shadow RAM"). The processor begins as after a reset.
+ * Puts a BIOS where a PC has it: as ROM that ends at 4 GiB. Its last 128 KiB are seen below 1 MiB
+ * too, as long as the chipset does not show RAM there ({@link dev.vmexit.memory.MemoryMap}). The
+ * processor begins as after a reset.
  */
 public final class BiosLoader {
   private static final long FOUR_GIB = 1L << 32;
@@ -19,7 +20,7 @@ public final class BiosLoader {
   private static final int SMALLEST = 64 * 1024;
   private static final int LARGEST = 16 * MIB;
 
-  /** How much of the ROM's end is seen below 1 MiB. */
+  /** How much of the ROM's end a BIOS copies into RAM below 1 MiB. */
   private static final int SHADOW = 128 * 1024;
 
   private static final int CODE_RIGHTS = 0x9B;
@@ -52,21 +53,19 @@ public final class BiosLoader {
   }
 
   /**
-   * Fills the shadow RAM.
+   * Looks whether a machine can start there.
    *
-   * @param memory zeroed, with the ROM of {@link #addRom}
+   * @param memory with the ROM of {@link #addRom}
    * @return the state after a reset: SDM Vol. 3A, table 10-1, and 10.1.4 for the first instruction
    * @throws BootException where the memory ends below 1 MiB
    */
-  public static BootEntry load(final GuestMemory memory, final ImageFile image) {
-    final int shadow = Math.min(image.length(), SHADOW);
-    if (!memory.isRam(MIB - shadow, shadow) || memory.ramBytes() < MIB) {
+  public static BootEntry start(final GuestMemory memory) {
+    if (!memory.isRam(MIB - SHADOW, SHADOW) || memory.ramBytes() < MIB) {
       throw new BootException(
           "memory of "
               + BootException.size(memory.ramBytes())
               + ": too small for a BIOS, give at least --memory 2M");
     }
-    memory.write(MIB - shadow, image.bytes(), image.length() - shadow, shadow);
     return reset();
   }
 

@@ -1,21 +1,28 @@
 package dev.vmexit.device;
 
 /**
- * The A20 line as the guest sees it through the keyboard controller and port 0x92.
- *
- * <p>The bit is kept, but never masks an address: processors since 2013 have no A20M# pin, and what
- * this machine boots wants A20 on.
+ * The A20 line as the keyboard controller and port 0x92 drive it; what it does to memory is {@link
+ * dev.vmexit.memory.MemoryMap}'s.
  */
 public final class A20Gate {
+  private final Runnable changed;
   private boolean enabled = true;
 
-  /** Whether A20 is passed; so it is at power-on. */
+  /** Makes a line that passes A20, as at power-on; {@code changed} is called when that changes. */
+  public A20Gate(final Runnable changed) {
+    this.changed = changed;
+  }
+
+  /** Whether A20 is passed. */
   public boolean enabled() {
     return enabled;
   }
 
-  /** Sets what {@link #enabled} tells. */
+  /** Passes A20, or holds it low. */
   public void enabled(final boolean on) {
-    enabled = on;
+    if (on != enabled) {
+      enabled = on;
+      changed.run();
+    }
   }
 }

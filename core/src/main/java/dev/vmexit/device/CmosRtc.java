@@ -50,6 +50,7 @@ public final class CmosRtc extends BytePortDevice {
   private static final int A_RESET = 0x60;
   private static final int B_24H = 1 << 1;
   private static final int B_BINARY = 1 << 2;
+  private static final int B_SQWE = 1 << 3;
   private static final int B_UIE = 1 << 4;
   private static final int B_AIE = 1 << 5;
   private static final int B_PIE = 1 << 6;
@@ -138,6 +139,21 @@ public final class CmosRtc extends BytePortDevice {
    */
   public void bootOrder(final int first, final int second) {
     put(0x3D, first | second << 4);
+  }
+
+  /**
+   * Takes over what a battery keeps of a clock in a machine that is reset: time and RAM. Its
+   * interrupts and the square wave are off (MC146818A datasheet, RESET).
+   */
+  public void keep(final CmosRtc old) {
+    System.arraycopy(old.ram, 0, ram, 0, ram.length);
+    baseSeconds = old.baseSeconds;
+    baseNanos = old.baseNanos;
+    weekdayShift = old.weekdayShift;
+    seenSecond = old.seenSecond;
+    seenNanos = old.seenNanos;
+    put(REG_B, get(REG_B) & ~(B_PIE | B_AIE | B_UIE | B_SQWE));
+    put(REG_C, 0);
   }
 
   /** Whether the guest has masked NMI by bit 7 of the index port. */

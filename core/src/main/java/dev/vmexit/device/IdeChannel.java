@@ -209,6 +209,19 @@ final class IdeChannel implements PortDevice {
   }
 
   @Override
+  public void writeString(final int port, final int size, final int times, final byte[] from) {
+    final IdeDrive drive = drives[selected];
+    if (port == base + DATA && drive != null) {
+      for (int i = 0; i < times; i++) {
+        drive.writeData(size, PortDevice.element(from, size, i));
+      }
+      update();
+    } else {
+      PortDevice.super.writeString(port, size, times, from);
+    }
+  }
+
+  @Override
   public void readString(final int port, final int size, final int times, final byte[] to) {
     final IdeDrive drive = drives[selected];
     if (port == base + DATA && drive != null) {

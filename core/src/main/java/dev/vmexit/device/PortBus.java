@@ -99,6 +99,18 @@ public final class PortBus {
     }
   }
 
+  /** Takes OUTS of several elements: see {@link PortDevice#writeString}. */
+  public void writeString(final int port, final int size, final int times, final byte[] from) {
+    final PortDevice device = devices[port];
+    if (device != null && (size == 1 || !crosses(port, size))) {
+      device.writeString(port, size, times, from);
+      return;
+    }
+    for (int i = 0; i < times; i++) {
+      write(port, size, PortDevice.element(from, size, i));
+    }
+  }
+
   /**
    * Takes OUT.
    *

@@ -28,4 +28,25 @@ public interface PortDevice {
       }
     }
   }
+
+  /**
+   * Takes OUTS with a repeat prefix: the same port again and again.
+   *
+   * @param times at least 1
+   * @param from holds {@code size * times} bytes, little-endian
+   */
+  default void writeString(final int port, final int size, final int times, final byte[] from) {
+    for (int i = 0; i < times; i++) {
+      writePort(port, size, element(from, size, i));
+    }
+  }
+
+  /** One element of a string, zero-extended. */
+  static int element(final byte[] string, final int size, final int index) {
+    int value = 0;
+    for (int b = 0; b < size; b++) {
+      value |= (string[index * size + b] & 0xFF) << 8 * b;
+    }
+    return value;
+  }
 }

@@ -51,6 +51,12 @@ public final class TimerQueue {
     return timer;
   }
 
+  /** Forgets all timers: their devices are gone. */
+  public void clear() {
+    timers = new Timer[0];
+    next = NEVER;
+  }
+
   /** The earliest deadline, or {@link #NEVER}. */
   public long nextDeadline() {
     return next;

@@ -11,7 +11,7 @@ package dev.vmexit.exit;
  * <caption>Payload</caption>
  * <tr><th>kind</th><th>address</th><th>value</th><th>size</th><th>write</th><th>detail</th></tr>
  * <tr><td>PIO</td><td>port</td><td>bytes moved</td><td>1, 2, 4</td><td>OUT</td><td>0</td></tr>
- * <tr><td>PIO, string</td><td>port</td><td>first element</td><td>1, 2, 4</td><td>false</td>
+ * <tr><td>PIO, string</td><td>port</td><td>first element</td><td>1, 2, 4</td><td>OUT</td>
  * <td>0; all elements in data</td></tr>
  * <tr><td>MMIO</td><td>gpa</td><td>bytes moved</td><td>1 to 8</td><td>store</td><td>0</td></tr>
  * <tr><td>PAGE_FAULT</td><td>gva</td><td>gpa</td><td>0</td><td>write access</td><td>outcome
@@ -29,6 +29,8 @@ package dev.vmexit.exit;
  * <td>has error code</td><td>INJECT_*</td></tr>
  * <tr><td>DMA</td><td>gpa</td><td>length</td><td>0</td><td>true</td><td>0; bytes in data</td></tr>
  * <tr><td>DEBUG</td><td>rip</td><td>DR6, or 0</td><td>0</td><td>false</td><td>DEBUG_*</td></tr>
+ * <tr><td>DEBUG, memory</td><td>0</td><td>state of MemoryMap</td><td>0</td><td>false</td>
+ * <td>DEBUG_MEMORY</td></tr>
  * <tr><td>SHUTDOWN</td><td>0</td><td>0</td><td>0</td><td>false</td><td>SHUTDOWN_*</td></tr>
  * <tr><td>GAP</td><td>first lost sequence</td><td>how many</td><td>0</td><td>false</td>
  * <td>GAP_*</td></tr>
@@ -86,6 +88,12 @@ public final class ExitEvent {
 
   /** An instruction that KVM could not execute was executed by the interpreter. */
   public static final int DEBUG_FINISHED = 1;
+
+  /**
+   * No exit: what memory there is has changed, as {@link dev.vmexit.memory.MemoryMap} has it, by
+   * the access of the record behind; or it is so from the start.
+   */
+  public static final int DEBUG_MEMORY = 2;
 
   // detail of GAP.
   /** Nobody knows why. */
@@ -200,7 +208,9 @@ public final class ExitEvent {
   public final int[] writeSize = new int[MAX_WRITES];
   public final long[] writeValue = new long[MAX_WRITES];
 
-  /** Bytes of {@link #data}: what several elements of INS, or a bus master, put into memory. */
+  /**
+   * Bytes of {@link #data}: several elements of INS or OUTS, or what a bus master put into memory.
+   */
   public int dataLength;
 
   /** PIO of several elements, DMA. */

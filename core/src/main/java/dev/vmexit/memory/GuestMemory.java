@@ -28,42 +28,71 @@ public final class GuestMemory implements AutoCloseable {
   /** Guest-physical addresses end here: the CPU model offers 40 bits. */
   public static final long MAX_GPA = 1L << 40;
 
-  /** By address, for the outside. */
-  private final List<Slot> slots;
+  /** As built, by address. */
+  private List<Slot> slots;
+
+  /** A dirty log for each slot as built, null where it is ROM or nothing is logged. */
+  private DirtyLog[] dirty;
 
   /** A second view of each slot, in their order; empty where there are none. */
   private List<SecondView> views;
 
   private final long ramBytes;
 
-  // The same slots, largest first: nearly every lookup hits the first one.
-  private long[] base;
-  private long[] size;
-  private long[] host;
-  private boolean[] readOnly;
-  private DirtyLog[] dirty;
+  /** What the chipset makes of them. Replaced as a whole: a lookup sees the old one or the new. */
+  private Lookup lookup;
+
+  private long mapState = MemoryMap.PLAIN;
+
   private volatile boolean logging;
 
   private WriteListener[] listeners = {};
+
+  /** The slots that there are now, largest first: nearly every lookup hits the first one. */
+  private static final class Lookup {
+    private final List<Slot> slots;
+    private final long[] base;
+    private final long[] size;
+    private final long[] host;
+    private final boolean[] readOnly;
+    private final DirtyLog[] dirty;
+
+    /** Number of a slot's first page in its dirty log. */
+    private final long[] firstPage;
+
+    Lookup(final List<Slot> mapped, final List<Slot> built, final DirtyLog[] logs) {
+      slots = mapped;
+      final List<Slot> bySize = new ArrayList<>(mapped);
+      bySize.sort(Comparator.comparingLong(Slot::bytes).reversed());
+      final int n = bySize.size();
+      base = new long[n];
+      size = new long[n];
+      host = new long[n];
+      readOnly = new boolean[n];
+      dirty = new DirtyLog[n];
+      firstPage = new long[n];
+      for (int i = 0; i < n; i++) {
+        base[i] = bySize.get(i).gpa();
+        size[i] = bySize.get(i).bytes();
+        host[i] = bySize.get(i).host();
+        readOnly[i] = bySize.get(i).readOnly();
+        for (int b = 0; b < built.size(); b++) {
+          final long offset = host[i] - built.get(b).host();
+          if (offset >= 0 && offset < built.get(b).bytes()) {
+            dirty[i] = logs[b];
+            firstPage[i] = offset >>> PAGE_SHIFT;
+          }
+        }
+      }
+    }
+  }
 
   private GuestMemory(final List<Slot> slots, final List<SecondView> views) {
     this.slots = List.copyOf(slots);
     this.views = List.copyOf(views);
     this.ramBytes = slots.stream().filter(s -> !s.readOnly()).mapToLong(Slot::bytes).sum();
-    final List<Slot> bySize = new ArrayList<>(slots);
-    bySize.sort(Comparator.comparingLong(Slot::bytes).reversed());
-    final int n = bySize.size();
-    base = new long[n];
-    size = new long[n];
-    host = new long[n];
-    readOnly = new boolean[n];
-    dirty = new DirtyLog[n];
-    for (int i = 0; i < n; i++) {
-      base[i] = bySize.get(i).gpa();
-      size[i] = bySize.get(i).bytes();
-      host[i] = bySize.get(i).host();
-      readOnly[i] = bySize.get(i).readOnly();
-    }
+    this.dirty = new DirtyLog[slots.size()];
+    this.lookup = new Lookup(this.slots, this.slots, dirty);
   }
 
   /** Starts describing a memory. */
@@ -73,9 +102,9 @@ public final class GuestMemory implements AutoCloseable {
 
   // ---- lookup ----
 
-  private int indexOf(final long gpa) {
-    final long[] bases = base;
-    final long[] sizes = size;
+  private static int indexOf(final Lookup l, final long gpa) {
+    final long[] bases = l.base;
+    final long[] sizes = l.size;
     for (int i = 0; i < bases.length; i++) {
       if (Long.compareUnsigned(gpa - bases[i], sizes[i]) < 0) {
         return i;
@@ -86,25 +115,28 @@ public final class GuestMemory implements AutoCloseable {
 
   /** Address in this process of a guest-physical byte, or 0 where there is no slot. */
   public long hostAddress(final long gpa) {
-    final int i = indexOf(gpa);
-    return i < 0 ? 0 : host[i] + (gpa - base[i]);
+    final Lookup l = lookup;
+    final int i = indexOf(l, gpa);
+    return i < 0 ? 0 : l.host[i] + (gpa - l.base[i]);
   }
 
   /** Whether a slot, of either kind, holds this byte. */
   public boolean isBacked(final long gpa) {
-    return indexOf(gpa) >= 0;
+    return indexOf(lookup, gpa) >= 0;
   }
 
   /** Whether writable memory holds this byte. */
   public boolean isRam(final long gpa) {
-    final int i = indexOf(gpa);
-    return i >= 0 && !readOnly[i];
+    final Lookup l = lookup;
+    final int i = indexOf(l, gpa);
+    return i >= 0 && !l.readOnly[i];
   }
 
   /** Whether a read-only slot holds this byte. */
   public boolean isReadOnly(final long gpa) {
-    final int i = indexOf(gpa);
-    return i >= 0 && readOnly[i];
+    final Lookup l = lookup;
+    final int i = indexOf(l, gpa);
+    return i >= 0 && l.readOnly[i];
   }
 
   /** Whether slots hold all of a range; false for a negative or overflowing one. */
@@ -122,9 +154,55 @@ public final class GuestMemory implements AutoCloseable {
     return ramBytes;
   }
 
-  /** All slots in ascending order. */
+  /** All slots as they were built, in ascending order. */
   public List<Slot> slots() {
     return slots;
+  }
+
+  // ---- what the chipset makes of it ----
+
+  /** The slots that there are now, in ascending order; as built unless {@link #map} was called. */
+  public List<Slot> mapped() {
+    return lookup.slots;
+  }
+
+  /** State of {@link MemoryMap} that the slots are in. */
+  public long mapState() {
+    return mapState;
+  }
+
+  /**
+   * Puts the slots into a state of {@link MemoryMap}. Who keeps host addresses (TLBs, shadow
+   * tables, a hypervisor) must drop them.
+   */
+  public void map(final long state) {
+    mapState = state;
+    lookup = new Lookup(MemoryMap.slots(slots, state), slots, dirty);
+  }
+
+  /**
+   * Writes to RAM that is behind ROM in the present state, as it is where reads alone reach the
+   * ROM. Told to the listeners as any write is.
+   *
+   * @param bytes 1, 2, 4 or 8
+   * @return false where no RAM was built: then nothing happens
+   */
+  public boolean writeBehind(final long gpa, final int bytes, final long value) {
+    for (int i = 0; i < slots.size(); i++) {
+      final Slot slot = slots.get(i);
+      if (!slot.readOnly() && gpa >= slot.gpa() && gpa + bytes <= slot.end()) {
+        // Safe: inside the slot, which is mapped until close.
+        HostMemory.put(slot.host() + gpa - slot.gpa(), bytes, value);
+        if (dirty[i] != null) {
+          dirty[i].mark((gpa - slot.gpa()) >>> PAGE_SHIFT);
+        }
+        for (final WriteListener listener : listeners) {
+          listener.memoryWritten(gpa, bytes);
+        }
+        return true;
+      }
+    }
+    return false;
   }
 
   /** Whether the memory was built with {@link Builder#secondView}. */
@@ -133,23 +211,29 @@ public final class GuestMemory implements AutoCloseable {
   }
 
   /**
-   * Where a hypervisor is to find a slot's memory: at the second view of it where there is one.
-   *
-   * @param slot its index in {@link #slots}
+   * Where a hypervisor is to find what is at a host address of ours: at the second view of it where
+   * there is one.
    */
-  public long hypervisorAddress(final int slot) {
-    return views.isEmpty() ? slots.get(slot).host() : views.get(slot).host();
+  public long hypervisorAddress(final long hostAddress) {
+    for (int i = 0; i < views.size(); i++) {
+      final long offset = hostAddress - slots.get(i).host();
+      if (Long.compareUnsigned(offset, slots.get(i).bytes()) < 0) {
+        return views.get(i).host() + offset;
+      }
+    }
+    return hostAddress;
   }
 
   private boolean covered(final long gpa, final long length, final boolean writable) {
+    final Lookup l = lookup;
     long at = gpa;
     long left = length;
     while (left > 0) {
-      final int i = indexOf(at);
-      if (i < 0 || (writable && readOnly[i])) {
+      final int i = indexOf(l, at);
+      if (i < 0 || (writable && l.readOnly[i])) {
         return false;
       }
-      final long here = size[i] - (at - base[i]);
+      final long here = l.size[i] - (at - l.base[i]);
       if (here >= left) {
         return true;
       }
@@ -163,9 +247,10 @@ public final class GuestMemory implements AutoCloseable {
 
   /** Host address of a scalar, or 0 where it crosses slots (the caller then goes bytewise). */
   private long scalar(final long gpa, final int length, final boolean write) {
-    final int i = indexOf(gpa);
-    if (i >= 0 && size[i] - (gpa - base[i]) >= length && !(write && readOnly[i])) {
-      return host[i] + (gpa - base[i]);
+    final Lookup l = lookup;
+    final int i = indexOf(l, gpa);
+    if (i >= 0 && l.size[i] - (gpa - l.base[i]) >= length && !(write && l.readOnly[i])) {
+      return l.host[i] + (gpa - l.base[i]);
     }
     check(gpa, length, write);
     return 0;
@@ -286,8 +371,9 @@ public final class GuestMemory implements AutoCloseable {
   }
 
   private long leftInSlot(final long gpa) {
-    final int i = indexOf(gpa);
-    return size[i] - (gpa - base[i]);
+    final Lookup l = lookup;
+    final int i = indexOf(l, gpa);
+    return l.size[i] - (gpa - l.base[i]);
   }
 
   private void written(final long gpa, final long length) {
@@ -326,8 +412,13 @@ public final class GuestMemory implements AutoCloseable {
    */
   public void startDirtyLog() {
     for (int i = 0; i < dirty.length; i++) {
-      dirty[i] = readOnly[i] ? null : new DirtyLog(base[i] >>> PAGE_SHIFT, size[i] >>> PAGE_SHIFT);
+      final Slot slot = slots.get(i);
+      dirty[i] =
+          slot.readOnly()
+              ? null
+              : new DirtyLog(slot.gpa() >>> PAGE_SHIFT, slot.bytes() >>> PAGE_SHIFT);
     }
+    map(mapState);
     logging = true;
   }
 
@@ -335,6 +426,7 @@ public final class GuestMemory implements AutoCloseable {
   public void stopDirtyLog() {
     logging = false;
     Arrays.fill(dirty, null);
+    map(mapState);
   }
 
   /** Whether marks are kept. */
@@ -345,19 +437,21 @@ public final class GuestMemory implements AutoCloseable {
   /** Marks the page of this address; does nothing while not logging or outside RAM. */
   public void markDirty(final long gpa) {
     if (logging) {
-      final int i = indexOf(gpa);
-      final DirtyLog log = i < 0 ? null : dirty[i];
+      final Lookup l = lookup;
+      final int i = indexOf(l, gpa);
+      final DirtyLog log = i < 0 ? null : l.dirty[i];
       if (log != null) {
-        log.mark((gpa - base[i]) >>> PAGE_SHIFT);
+        log.mark(l.firstPage[i] + ((gpa - l.base[i]) >>> PAGE_SHIFT));
       }
     }
   }
 
   /** Whether a frame was written since the last harvest. */
   public boolean isDirty(final long gfn) {
-    final int i = indexOf(gfn << PAGE_SHIFT);
-    final DirtyLog log = i < 0 ? null : dirty[i];
-    return log != null && log.isMarked(gfn - (base[i] >>> PAGE_SHIFT));
+    final Lookup l = lookup;
+    final int i = indexOf(l, gfn << PAGE_SHIFT);
+    final DirtyLog log = i < 0 ? null : l.dirty[i];
+    return log != null && log.isMarked(l.firstPage[i] + gfn - (l.base[i] >>> PAGE_SHIFT));
   }
 
   /** Harvests: hands every dirty frame number to the consumer and clears its mark. */
@@ -372,8 +466,8 @@ public final class GuestMemory implements AutoCloseable {
   // ---- touched pages ----
 
   /**
-   * Visits, in ascending order, every page that holds a byte other than 0; pages that nobody has
-   * touched are skipped unseen and stay untouched. The guest must stand still meanwhile.
+   * Visits, in ascending order, every page as built that holds a byte other than 0; pages that
+   * nobody has touched are skipped unseen and stay untouched. The guest must stand still meanwhile.
    */
   public void forEachTouchedPage(final PageVisitor visitor) {
     try (TouchedPages touched = new TouchedPages()) {
@@ -392,7 +486,7 @@ public final class GuestMemory implements AutoCloseable {
     try (TouchedPages touched = new TouchedPages()) {
       long pages = 0;
       for (int i = 0; i < slots.size(); i++) {
-        pages += touched.count(slots.get(i), hypervisorAddress(i));
+        pages += touched.count(slots.get(i), hypervisorAddress(slots.get(i).host()));
       }
       return pages << PAGE_SHIFT;
     }
@@ -401,21 +495,18 @@ public final class GuestMemory implements AutoCloseable {
   /** Gives the memory back; host addresses are dead from here on. */
   @Override
   public void close() {
-    final long[] addresses = host;
-    final long[] sizes = size;
-    base = new long[0];
-    size = new long[0];
-    host = new long[0];
-    readOnly = new boolean[0];
+    final List<Slot> mappings = slots;
+    slots = List.of();
     dirty = new DirtyLog[0];
+    lookup = new Lookup(slots, slots, dirty);
     logging = false;
-    for (int i = 0; i < addresses.length; i++) {
-      HostMapping.unmap(addresses[i], sizes[i]);
+    for (final Slot slot : mappings) {
+      HostMapping.unmap(slot.host(), slot.bytes());
     }
     final List<SecondView> seconds = views;
     views = List.of();
     for (int i = 0; i < seconds.size(); i++) {
-      seconds.get(i).close(slots.get(i).bytes());
+      seconds.get(i).close(mappings.get(i).bytes());
     }
   }
 

@@ -2,7 +2,10 @@ package dev.vmexit.mmu;
 
 import dev.vmexit.memory.GuestMemory;
 
-/** Where guest memory has slots; a replay has this from the manifest alone. Never changes. */
+/**
+ * Where guest memory has slots; a replay has this from the manifest and the records alone. It
+ * changes only while no shadow table stands: {@link ShadowMmu#flushAll} goes with it.
+ */
 public interface SlotView {
   /** Whether a slot of either kind holds this byte. */
   boolean isBacked(long gpa);

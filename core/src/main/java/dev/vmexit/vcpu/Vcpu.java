@@ -96,6 +96,9 @@ public interface Vcpu extends AutoCloseable {
   /** Tells that state fields were changed from outside (boot, tests): caches are rebuilt. */
   void stateChanged();
 
+  /** Tells that guest-physical addresses have other memory behind them now. */
+  void memoryChanged();
+
   @Override
   void close();
 }

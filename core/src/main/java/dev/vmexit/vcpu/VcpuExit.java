@@ -72,15 +72,16 @@ public final class VcpuExit {
   public int size;
 
   /**
-   * Elements of a PIO read: above 1 for an INS with a repeat prefix, whose elements the run loop
-   * puts into {@link #data}, one after another. At most {@link #MAX_DATA} bytes.
+   * Elements of a PIO access: above 1 for an INS or OUTS with a repeat prefix, whose elements are
+   * in {@link #data}, one after another; those of INS the run loop puts there. At most {@link
+   * #MAX_DATA} bytes.
    */
   public int count = 1;
 
   /** Bytes that {@link #data} has room for. */
   public static final int MAX_DATA = 512;
 
-  /** Elements of a PIO read of several. */
+  /** Elements of a PIO access of several. */
   public final byte[] data = new byte[MAX_DATA];
 
   public boolean write;

@@ -90,6 +90,11 @@ final class KvmProcessors implements AutoCloseable {
     }
   }
 
+  /** Takes over the slots that a memory has now. */
+  void remap(final GuestMemory memory) {
+    vm.remap(memory);
+  }
+
   /** The wires of the kernel's interrupt controllers; null where those are the machine's own. */
   IntFunction<InterruptLine> lines() {
     return irqchip == null ? null : irqchip::line;

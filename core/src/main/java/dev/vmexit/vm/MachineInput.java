@@ -9,7 +9,7 @@ import org.agrona.concurrent.MessageHandler;
  */
 final class MachineInput {
   private final CommandRing commands;
-  private final PcPlatform platform;
+  private PcPlatform platform;
   private final VcpuGroup group;
   private final Runnable checkpoint;
 
@@ -28,6 +28,11 @@ final class MachineInput {
     this.platform = platform;
     this.group = group;
     this.checkpoint = checkpoint;
+  }
+
+  /** The devices are new. */
+  void platform(final PcPlatform next) {
+    platform = next;
   }
 
   /** Takes what has come. */

@@ -31,6 +31,7 @@ import dev.vmexit.irq.IoApic;
 import dev.vmexit.irq.Irqchip;
 import dev.vmexit.irq.LocalApic;
 import dev.vmexit.irq.Pic8259Pair;
+import dev.vmexit.memory.MemoryMap;
 import java.util.function.IntFunction;
 
 /**
@@ -64,6 +65,11 @@ public final class PcPlatform {
   private final I8042 i8042;
   private final Ps2Keyboard keyboard = new Ps2Keyboard();
   private final PostCodePort postCode = new PostCodePort();
+  private final PlatformEvents events;
+  private final A20Gate a20 = new A20Gate(this::memoryChanged);
+
+  /** Null where there is no PCI bus. */
+  private final PcChipset chipset;
 
   /**
    * What can be chosen.
@@ -137,6 +143,7 @@ public final class PcPlatform {
       final Peripherals peripherals,
       final GuestDma dma,
       final IntFunction<InterruptLine> kernelLines) {
+    this.events = events;
     irqchip = new Irqchip(options.vcpus(), clock, timers);
     kernelIrqchip = kernelLines != null;
     final IntFunction<InterruptLine> lines = kernelIrqchip ? kernelLines : irqchip::line;
@@ -150,7 +157,6 @@ public final class PcPlatform {
             clock,
             timers);
     acpiPm = new AcpiPm(24, lines.apply(SCI), clock, timers, events::powerOff);
-    final A20Gate a20 = new A20Gate();
     i8042 =
         new I8042(
             lines.apply(1),
@@ -179,8 +185,12 @@ public final class PcPlatform {
     ports.register(acpiPm, AcpiPm.BASE, AcpiPm.BASE + AcpiPm.PORTS - 1);
     final PciConfig pci = new PciConfig(resetControl);
     ports.register(pci, PciConfig.FIRST_PORT, PciConfig.LAST_PORT);
-    if (peripherals.hasPci()) {
-      PcChipset.plug(pci);
+    chipset =
+        peripherals.hasPci()
+            ? new PcChipset(peripherals.firmware().isEmpty(), areas -> memoryChanged())
+            : null;
+    if (chipset != null) {
+      chipset.plug(pci);
       final Piix4Power power = new Piix4Power(ports, acpiPm);
       pci.plug(1, 3, power);
       if (!peripherals.disks().isEmpty() || peripherals.cdrom().isPresent()) {
@@ -221,6 +231,21 @@ public final class PcPlatform {
     memory.register(irqchip.localApicPage(), LocalApic.BASE, LocalApic.LENGTH);
     // As firmware does it: the SCI is level-triggered at the PIC too.
     ports.write(Pic8259Pair.ELCR + 1, 1, 1 << (SCI - 8));
+  }
+
+  /** Takes over what a reset leaves of the platform before it. */
+  void keep(final PcPlatform old) {
+    rtc.keep(old.rtc);
+  }
+
+  /** What memory there is, as {@link MemoryMap} has it. */
+  long memoryState() {
+    return (chipset == null ? MemoryMap.PLAIN : chipset.areas())
+        | (a20.enabled() ? 0 : MemoryMap.A20_LOW);
+  }
+
+  private void memoryChanged() {
+    events.memoryMapped(memoryState());
   }
 
   private void plugDisplay(final Vga vga) {

@@ -18,4 +18,11 @@ public interface PlatformEvents {
    * @param status never 0
    */
   void debugExit(int status);
+
+  /**
+   * The guest changed what memory there is.
+   *
+   * @param state of {@link dev.vmexit.memory.MemoryMap}
+   */
+  default void memoryMapped(final long state) {}
 }

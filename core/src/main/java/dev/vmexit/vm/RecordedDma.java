@@ -40,4 +40,11 @@ final class RecordedDma implements GuestDma {
     listener.dmaWritten(gpa, from, at, length);
     return true;
   }
+
+  /** The same to RAM that is behind ROM; see {@link GuestMemory#writeBehind}. */
+  void writeBehind(final long gpa, final byte[] from, final int length) {
+    if (memory.writeBehind(gpa, length, RecordedState.littleEndian(from, length))) {
+      listener.dmaWritten(gpa, from, 0, length);
+    }
+  }
 }

@@ -4,12 +4,15 @@ import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.VectorState;
 import dev.vmexit.irq.Irqchip;
 import dev.vmexit.memory.HostMemory;
+import dev.vmexit.mmu.Fault;
 import dev.vmexit.mmu.PagingContext;
 import dev.vmexit.mmu.PagingMode;
 import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.vcpu.StateLayout;
+import dev.vmexit.vcpu.TableWrites;
 import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
+import dev.vmexit.x86.PageFaultError;
 import dev.vmexit.x86.Seg;
 
 /** What each record tells of its vCPU's state. */
@@ -57,7 +60,7 @@ final class RecordedState {
   }
 
   /** All that a replay must know of what came before, with shadow tables that begin anew. */
-  static ExitEvent checkpoint(final ExitEvent e, final Irqchip irqchip, final ShadowMmu shadow) {
+  static void checkpoint(final ExitEvent e, final Irqchip irqchip, final ShadowMmu shadow) {
     e.detail = ExitEvent.KICK_CHECKPOINT;
     irqchip.saveVectors(e.vcpu, e.data);
     e.dataLength = VectorState.LENGTH;
@@ -65,21 +68,52 @@ final class RecordedState {
       pdptes(e, shadow.context());
       shadow.flushAll();
     }
-    return e;
   }
 
-  /** Bytes that a device has written to memory. */
-  static ExitEvent dma(
-      final ExitEvent e, final long gpa, final byte[] from, final int at, final int length) {
-    e.address = gpa;
-    e.value = length;
-    e.write = true;
-    e.dataLength = length;
-    System.arraycopy(from, at, e.data, 0, length);
-    return e;
+  /** A page of guest memory that the host had to be asked for; no gva is known. */
+  static void hostFault(final ExitEvent e, final int outcome) {
+    e.detail = outcome;
+    e.address = 0;
+    e.errorCode = e.write ? PageFaultError.WRITE : 0;
   }
 
-  /** All elements of a string read, the first of them as the value. */
+  /** The bytes of the instruction that led to an exit. */
+  static void instruction(final ExitEvent e, final VcpuExit exit) {
+    e.instructionLength = exit.instructionLength;
+    System.arraycopy(exit.instruction, 0, e.instruction, 0, exit.instructionLength);
+  }
+
+  /** What an exit wants. */
+  static void payload(final ExitEvent e, final VcpuExit exit) {
+    e.address = exit.address;
+    e.value = exit.value;
+    e.size = exit.size;
+    e.write = exit.write;
+  }
+
+  /** What the shadow MMU concluded of a fault, and the entries that it read for that. */
+  static void fault(final ExitEvent e, final int errorCode, final Fault fault) {
+    e.detail = fault.outcome;
+    e.value = fault.gpa;
+    e.errorCode = errorCode;
+    e.walkCount = fault.walk.count;
+    for (int i = 0; i < fault.walk.count; i++) {
+      e.walkAddress[i] = fault.walk.entryAddress[i];
+      e.walkValue[i] = fault.walk.entryValue[i];
+    }
+  }
+
+  /** What an emulated instruction wrote to the guest's tables. */
+  static void tableWrites(final ExitEvent e, final TableWrites writes) {
+    e.writeCount = writes.count();
+    for (int i = 0; i < e.writeCount; i++) {
+      e.writeAddress[i] = writes.gpa(i);
+      e.writeSize[i] = writes.size(i);
+      e.writeValue[i] = writes.value(i);
+    }
+  }
+
+  /** All elements of a string, the first of them as the value. */
   static void elements(final ExitEvent e, final VcpuExit exit) {
     e.dataLength = exit.count * exit.size;
     System.arraycopy(exit.data, 0, e.data, 0, e.dataLength);
@@ -87,7 +121,7 @@ final class RecordedState {
   }
 
   /** The number that some first bytes are. */
-  private static long littleEndian(final byte[] bytes, final int length) {
+  static long littleEndian(final byte[] bytes, final int length) {
     long value = 0;
     for (int i = 0; i < length; i++) {
       value |= (bytes[i] & 0xFFL) << 8 * i;

@@ -5,6 +5,7 @@ import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.irq.Irqchip;
 import dev.vmexit.memory.HostMemory;
+import dev.vmexit.memory.MemoryMap;
 import dev.vmexit.mmu.Fault;
 import dev.vmexit.mmu.Mmu;
 import dev.vmexit.mmu.PagingContext;
@@ -15,8 +16,8 @@ import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Msr;
-import dev.vmexit.x86.PageFaultError;
 import dev.vmexit.x86.Vector;
+import java.util.EnumSet;
 import java.util.List;
 import org.agrona.concurrent.IdleStrategy;
 import org.agrona.concurrent.NanoClock;
@@ -26,10 +27,11 @@ import org.agrona.concurrent.NanoClock;
  * it, records it, injects what waits, and enters again. Runs on the vCPU's thread until something
  * ends the run.
  *
- * <p>The host's clock is read twice a round: when the guest was left and when it is entered again.
- * Nothing here allocates while the guest runs.
+ * <p>Where exits are recorded the host's clock is read when the guest was left, and when it is
+ * entered again; else only where a device asks for the time, or a timer is set. Nothing here
+ * allocates while the guest runs.
  */
-public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
+public final class RunLoop implements PlatformEvents {
   private final int number;
   private final VcpuGroup group;
   private final Vcpu vcpu;
@@ -42,10 +44,11 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   private final RunClock clock;
   private final dev.vmexit.device.TimerQueue timers;
-  private final PcPlatform platform;
+  private PcPlatform platform;
   private final RecordedDma dma;
-  private final Irqchip irqchip;
-  private final MachineMsrs msrs;
+  private final MemoryControl memory;
+  private Irqchip irqchip;
+  private MachineMsrs msrs;
   private final ExitSink sink;
 
   /** What comes from outside, which the first vCPU takes; null for the others. */
@@ -56,13 +59,18 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   private final ExitEvent event = new ExitEvent();
 
-  /** Of its own, as a device may write to memory while another record is under way. */
-  private final ExitEvent dmaEvent = new ExitEvent();
-
   private final Fault fault = new Fault();
   private final LastExits lastExits = new LastExits();
+  private final SideRecords beside;
   private long started;
   private long entered;
+
+  /** Whether records need to know when the guest was entered. */
+  private final boolean timed;
+
+  /** The deadline that the vCPU was told last. */
+  private long knownDeadline = Long.MIN_VALUE;
+
   private long left;
 
   /** Since the last exit that was not a mere limit. */
@@ -73,6 +81,9 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   /** An application processor that has not been started, or was sent an INIT. */
   private boolean waitsForStartup;
+
+  /** What a reset does; null where it ends the run. */
+  private MachineReset onReset;
 
   /** Whether the group's lock is ours. */
   private boolean holding;
@@ -86,6 +97,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       final dev.vmexit.device.TimerQueue timers,
       final PcPlatform platform,
       final RecordedDma dma,
+      final MemoryControl memory,
       final ExitSink sink,
       final CommandRing commands,
       final NanoClock hostClock) {
@@ -100,9 +112,12 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     this.timers = timers;
     this.platform = platform;
     this.dma = dma;
+    this.memory = memory;
     this.irqchip = platform.irqchip();
     this.msrs = new MachineMsrs(number, vcpu, irqchip, clock);
     this.sink = sink;
+    this.timed = EnumSet.allOf(ExitKind.class).stream().anyMatch(sink::wants);
+    this.beside = new SideRecords(number, vcpu, sink, lastExits);
     this.hostClock = hostClock;
     this.idle = VcpuGroup.newIdle();
     this.waitsForStartup = number > 0 && !platform.hasKernelIrqchip();
@@ -124,7 +139,12 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     event.vcpu = number;
     started = start;
     entered = start;
+    left = start;
     take();
+    if (number == 0 && memory.state() != MemoryMap.PLAIN) {
+      // A replay must know it from the first record on.
+      beside.memoryMapped(memory.state());
+    }
     try {
       rounds();
     } finally {
@@ -136,7 +156,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   private void rounds() {
     while (!group.hasEnded()) {
-      final long now = serve();
+      serve();
       if (group.hasEnded()) {
         break;
       }
@@ -147,33 +167,78 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       inject();
       callOthers();
       final long deadline = number == 0 ? timers.nextDeadline() : Long.MAX_VALUE;
-      vcpu.deadline(deadline, now);
+      tellDeadline(deadline);
       group.watchTimers(deadline, number);
       final long limit = clock.retiredLimit(retired(), deadline);
       give();
       int reason = vcpu.enter(limit);
-      left = hostClock.nanoTime();
-      guestTime += left - entered;
+      if (timed) {
+        left = hostClock.nanoTime();
+        guestTime += left - entered;
+      }
       take();
-      clock.advance(left);
+      passed(left);
       while (reason >= 0) {
         reason = handle(reason);
       }
-      entered = hostClock.nanoTime();
-      clock.advance(entered);
+      if (onReset != null && onReset.isWanted()) {
+        restart();
+      }
+      if (timed) {
+        entered = hostClock.nanoTime();
+        clock.advance(entered);
+      }
     }
+  }
+
+  /** Brings the machine's clock to a time, or has it look by itself when somebody asks. */
+  private void passed(final long hostNanos) {
+    if (timed) {
+      clock.advance(hostNanos);
+    } else {
+      clock.passed();
+    }
+  }
+
+  private void tellDeadline(final long deadline) {
+    final boolean changed = deadline != knownDeadline;
+    if (changed && !timed) {
+      // The handler that set it took its time.
+      clock.passed();
+    }
+    if (changed || timed || deadline != Long.MAX_VALUE) {
+      vcpu.deadline(deadline, clock.nanos());
+    }
+    knownDeadline = deadline;
   }
 
   private void take() {
     group.lock();
     holding = true;
     // What a device writes to memory stands among the records of the vCPU that had it do so.
-    dma.tell(this);
+    beside.at(left - started);
+    dma.tell(beside);
   }
 
   private void give() {
     holding = false;
     group.unlock();
+  }
+
+  /** Has a reset start the machine again; before the run. */
+  void onReset(final MachineReset action) {
+    onReset = action;
+  }
+
+  /** Starts the machine again: all devices are new, and the vCPU is where it began. */
+  private void restart() {
+    platform = onReset.restart(clock.nanos(), beside);
+    irqchip = platform.irqchip();
+    msrs = new MachineMsrs(number, vcpu, irqchip, clock);
+    irqchip.tscOffset(number, HostMemory.getLong(state + StateLayout.TSC_OFFSET));
+    input.platform(platform);
+    windowRequested = false;
+    beside.memoryMapped(memory.state());
   }
 
   /** Waits a moment, in which others may work. */
@@ -185,16 +250,14 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     group.rests(number, false);
   }
 
-  /** What is due before an entry, and while halted; the machine's time. */
-  private long serve() {
+  /** What is due before an entry, and while halted. */
+  private void serve() {
     if (input != null) {
       input.drain();
     }
-    final long now = clock.nanos();
-    if (number == 0 && now >= timers.nextDeadline()) {
-      timers.run(now);
+    if (number == 0 && timers.nextDeadline() != Long.MAX_VALUE) {
+      timers.run(clock.nanos());
     }
-    return now;
   }
 
   /** Calls those out of the guest whom this one has sent something, or set a timer for. */
@@ -234,7 +297,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   }
 
   long exits() {
-    return exits;
+    return exits + beside.count();
   }
 
   private void end(final RunEnd reason) {
@@ -246,7 +309,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
   private void inject() {
     if (irqchip.nmiPending(number) && vcpu.nmiInjectable()) {
       irqchip.acceptNmi(number);
-      recordInjection(Vector.NMI, ExitEvent.INJECT_NMI, -1, false, 0);
+      beside.injection(Vector.NMI, ExitEvent.INJECT_NMI, -1, false, 0);
       vcpu.injectNmi();
       return;
     }
@@ -256,7 +319,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
         if (vector >= 0) {
           final long requested = irqchip.requestTime(number, vector);
           final long waited = requested < 0 ? -1 : Math.max(0, clock.nanos() - requested);
-          recordInjection(vector, ExitEvent.INJECT_INTERRUPT, waited, false, 0);
+          beside.injection(vector, ExitEvent.INJECT_INTERRUPT, waited, false, 0);
           vcpu.injectInterrupt(vector);
         }
       } else if (!windowRequested) {
@@ -267,27 +330,6 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       windowRequested = false;
       vcpu.requestInterruptWindow(false);
     }
-  }
-
-  private void recordInjection(
-      final int vector,
-      final int type,
-      final long waited,
-      final boolean hasErrorCode,
-      final int errorCode) {
-    exits++;
-    if (!sink.wants(ExitKind.INJECT)) {
-      return;
-    }
-    event.clearPayload();
-    header(event, ExitKind.INJECT);
-    RecordedState.beside(event, state);
-    event.address = vector;
-    event.value = waited;
-    event.detail = type;
-    event.write = hasErrorCode;
-    event.errorCode = errorCode;
-    write(event);
   }
 
   // ---- the record ----
@@ -305,14 +347,14 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     exits++;
     final ExitEvent e = event;
     e.clearPayload();
-    header(e, kind);
+    if (sink.wants(kind)) {
+      header(e, kind);
+      RecordedState.instruction(e, exit);
+    } else {
+      LastExits.brief(e, kind, exit.rip, retired());
+    }
     guestTime = 0;
-    e.instructionLength = exit.instructionLength;
-    System.arraycopy(exit.instruction, 0, e.instruction, 0, exit.instructionLength);
-    e.address = exit.address;
-    e.value = exit.value;
-    e.size = exit.size;
-    e.write = exit.write;
+    RecordedState.payload(e, exit);
   }
 
   private void finish() {
@@ -323,37 +365,12 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     }
   }
 
-  @Override
-  public void dmaWritten(final long gpa, final byte[] from, final int at, final int length) {
-    if (!sink.wants(ExitKind.DMA)) {
-      exits++;
-      return;
-    }
-    for (int done = 0; done < length; done += ExitEvent.MAX_DATA) {
-      final int part = Math.min(ExitEvent.MAX_DATA, length - done);
-      write(RecordedState.dma(beside(ExitKind.DMA), gpa + done, from, at + done, part));
-    }
-  }
-
   /** What a replay can start at; between two exits, or while one waits for an interrupt. */
   private void checkpoint() {
-    if (sink.wants(ExitKind.KICK)) {
-      write(RecordedState.checkpoint(beside(ExitKind.KICK), irqchip, shadow));
+    beside.checkpoint(irqchip, shadow);
+    if (number == 0 && memory.state() != MemoryMap.PLAIN) {
+      beside.memoryMapped(memory.state());
     }
-  }
-
-  private void write(final ExitEvent e) {
-    lastExits.add(e);
-    sink.write(e);
-  }
-
-  private ExitEvent beside(final ExitKind kind) {
-    exits++;
-    final ExitEvent e = dmaEvent;
-    e.clearPayload();
-    e.vcpu = number;
-    header(e, kind);
-    return RecordedState.beside(e, state);
   }
 
   // ---- handlers ----
@@ -407,9 +424,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       }
       case VcpuExit.HOST_FAULT -> {
         begin(ExitKind.PAGE_FAULT);
-        event.detail = (int) exit.address;
-        event.address = 0;
-        event.errorCode = exit.write ? PageFaultError.WRITE : 0;
+        RecordedState.hostFault(event, (int) exit.address);
         finish();
       }
       case VcpuExit.SYSTEM_EVENT -> {
@@ -441,9 +456,13 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     finish();
   }
 
-  /** Several elements of INS at once; the device sees them one after another. */
+  /** Several elements of INS or OUTS at once; the device sees them one after another. */
   private void portString() {
-    platform.ports().readString((int) exit.address, exit.size, exit.count, exit.data);
+    if (exit.write) {
+      platform.ports().writeString((int) exit.address, exit.size, exit.count, exit.data);
+    } else {
+      platform.ports().readString((int) exit.address, exit.size, exit.count, exit.data);
+    }
     RecordedState.elements(event, exit);
   }
 
@@ -465,20 +484,13 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     begin(ExitKind.PAGE_FAULT);
     final long gva = exit.address;
     final int outcome = shadow.handleFault(gva, exit.errorCode, fault);
-    event.detail = outcome;
-    event.value = fault.gpa;
-    event.errorCode = exit.errorCode;
-    event.walkCount = fault.walk.count;
-    for (int i = 0; i < fault.walk.count; i++) {
-      event.walkAddress[i] = fault.walk.entryAddress[i];
-      event.walkValue[i] = fault.walk.entryValue[i];
-    }
+    RecordedState.fault(event, exit.errorCode, fault);
     int next = -1;
     switch (outcome) {
       case Fault.REFLECTED -> {
         finish();
         HostMemory.putLong(state + StateLayout.CR2, gva);
-        recordInjection(Vector.PF, ExitEvent.INJECT_EXCEPTION, -1, true, fault.errorCode);
+        beside.injection(Vector.PF, ExitEvent.INJECT_EXCEPTION, -1, true, fault.errorCode);
         vcpu.injectException(Vector.PF, true, fault.errorCode);
         return -1;
       }
@@ -487,11 +499,8 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
         final TableWrites writes = vcpu.tableWrites();
         for (int i = 0; i < writes.count(); i++) {
           shadow.tableWritten(writes.gpa(i), writes.size(i), writes.value(i));
-          event.writeAddress[i] = writes.gpa(i);
-          event.writeSize[i] = writes.size(i);
-          event.writeValue[i] = writes.value(i);
         }
-        event.writeCount = writes.count();
+        RecordedState.tableWrites(event, writes);
         if (next == VcpuExit.EMULATED) {
           next = -1;
         }
@@ -571,6 +580,7 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
       }
     }
     group.sleeps(number, false);
+    knownDeadline = Long.MIN_VALUE;
     idle.reset();
     // The time in the handler of a HLT is the time that the guest slept.
     finish();
@@ -580,7 +590,11 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
     begin(ExitKind.SHUTDOWN);
     event.detail = detail;
     finish();
-    end(reason);
+    if (onReset != null && detail == ExitEvent.SHUTDOWN_TRIPLE_FAULT) {
+      onReset.wantAfterShutdown();
+    } else {
+      end(reason);
+    }
   }
 
   // ---- what the devices ask; the access that asked is recorded when it is done ----
@@ -592,13 +606,23 @@ public final class RunLoop implements PlatformEvents, RecordedDma.Listener {
 
   @Override
   public void reset(final String source) {
-    group.detail(source);
-    end(RunEnd.RESET);
+    if (onReset == null) {
+      group.detail(source);
+      end(RunEnd.RESET);
+    } else {
+      onReset.want(source);
+    }
   }
 
   @Override
   public void debugExit(final int status) {
     group.status(status);
     end(RunEnd.DEBUG_EXIT);
+  }
+
+  @Override
+  public void memoryMapped(final long map) {
+    memory.map(map);
+    beside.memoryMapped(map);
   }
 }

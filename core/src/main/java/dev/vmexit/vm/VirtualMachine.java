@@ -2,10 +2,12 @@ package dev.vmexit.vm;
 
 import dev.vmexit.boot.BootEntry;
 import dev.vmexit.device.ByteSink;
+import dev.vmexit.device.InterruptLine;
 import dev.vmexit.device.TimerQueue;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.memory.GuestMemory;
 import dev.vmexit.memory.HostMemory;
+import dev.vmexit.memory.MemoryMap;
 import dev.vmexit.memory.Slot;
 import dev.vmexit.mmu.Mmu;
 import dev.vmexit.mmu.NestedMmu;
@@ -18,9 +20,11 @@ import dev.vmexit.vcpu.soft.CpuModel;
 import dev.vmexit.vcpu.soft.SoftVcpu;
 import dev.vmexit.x86.Seg;
 import java.util.List;
+import java.util.function.Consumer;
 import java.util.function.IntConsumer;
 import java.util.function.IntFunction;
 import java.util.function.LongSupplier;
+import java.util.function.Supplier;
 import org.agrona.concurrent.NanoClock;
 
 /**
@@ -37,7 +41,11 @@ public final class VirtualMachine implements AutoCloseable {
   private final KvmProcessors kvm;
 
   private final CommandRing commands = new CommandRing();
-  private final PcPlatform platform;
+  private final Supplier<PcPlatform> platforms;
+  private final MemoryControl control;
+  private final Mmu mmu;
+  private final BootEntry entry;
+  private PcPlatform platform;
   private final NanoClock hostClock;
   private final VcpuGroup group;
   private final RunLoop[] loops;
@@ -219,22 +227,36 @@ public final class VirtualMachine implements AutoCloseable {
     final TimerQueue timers = new TimerQueue();
     final LateEvents events = new LateEvents();
     final RecordedDma dma = new RecordedDma(memory);
-    platform =
-        new PcPlatform(
-            clock,
-            timers,
-            new PcPlatform.Options(
-                options.epochSeconds(),
-                ramBelow(memory),
-                memory.ramBytes() - ramBelow(memory),
-                count,
-                options.console(),
-                options.debugConsole(),
-                options.debugExit()),
-            events,
-            peripherals,
-            dma,
-            kvm == null ? null : kvm.lines());
+    final PcPlatform.Options devices =
+        new PcPlatform.Options(
+            options.epochSeconds(),
+            ramBelow(memory),
+            memory.ramBytes() - ramBelow(memory),
+            count,
+            options.console(),
+            options.debugConsole(),
+            options.debugExit());
+    final IntFunction<InterruptLine> lines = kvm == null ? null : kvm.lines();
+    platforms =
+        () -> {
+          timers.clear();
+          final PcPlatform made =
+              new PcPlatform(clock, timers, devices, events, peripherals, dma, lines);
+          if (peripherals.hasPci()) {
+            made.memory()
+                .register(new ProtectedMemory(memory, dma), MemoryMap.AREAS, MemoryMap.AREAS_BYTES);
+          }
+          return made;
+        };
+    platform = platforms.get();
+    mmu = mmus[0];
+    this.entry = entry;
+    control =
+        new MemoryControl(
+            memory, vcpus, mmu instanceof final ShadowMmu shadow ? shadow : null, kvm);
+    if (platform.memoryState() != MemoryMap.PLAIN) {
+      control.map(platform.memoryState());
+    }
     loops = new RunLoop[count];
     for (int i = 0; i < count; i++) {
       loops[i] =
@@ -247,6 +269,7 @@ public final class VirtualMachine implements AutoCloseable {
               timers,
               platform,
               dma,
+              control,
               sinks.apply(i),
               commands,
               hostClock);
@@ -276,7 +299,7 @@ public final class VirtualMachine implements AutoCloseable {
     return bytes;
   }
 
-  private static void apply(final BootEntry entry, final long s) {
+  static void apply(final BootEntry entry, final long s) {
     final long[] registers = entry.gprs();
     for (int i = 0; i < registers.length; i++) {
       HostMemory.putLong(s + StateLayout.GPR + i * 8L, registers[i]);
@@ -308,6 +331,32 @@ public final class VirtualMachine implements AutoCloseable {
    */
   public void onThread(final IntConsumer action) {
     onThread = action;
+  }
+
+  /**
+   * Has a reset start the machine again instead of ending the run: for a machine with firmware, as
+   * its processor begins where that is; before {@link #run}.
+   *
+   * @param told hears by which device the guest reset the machine, in words; on the vCPU's thread
+   * @throws IllegalStateException where the vCPU is not the software one
+   */
+  public void restartOnReset(final Consumer<String> told) {
+    if (!(vcpus[0] instanceof final SoftVcpu soft)) {
+      throw new IllegalStateException("backend=KVM, to start again allowed: SOFT");
+    }
+    loops[0].onReset(
+        new MachineReset(
+            soft,
+            mmu,
+            entry,
+            control,
+            () -> {
+              final PcPlatform next = platforms.get();
+              next.keep(platform);
+              platform = next;
+              return next;
+            },
+            told));
   }
 
   /** Runs until the guest or a command ends it; then the machine is done. */
@@ -423,6 +472,11 @@ public final class VirtualMachine implements AutoCloseable {
     @Override
     public void debugExit(final int status) {
       target.debugExit(status);
+    }
+
+    @Override
+    public void memoryMapped(final long state) {
+      target.memoryMapped(state);
     }
   }
 }

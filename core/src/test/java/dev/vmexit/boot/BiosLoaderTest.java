@@ -32,13 +32,15 @@ final class BiosLoaderTest {
     final ImageFile bios = file(256 * 1024);
     try (GuestMemory memory =
         BiosLoader.addRom(GuestMemory.builder().ramWithHole(16 << 20), bios).build()) {
-      final BootEntry entry = BiosLoader.load(memory, bios);
+      final BootEntry entry = BiosLoader.start(memory);
       assertEquals(0xEA, memory.read8(0xFFFF_FFF0L));
       assertEquals(1, memory.read8(0xFFFC_1000L));
       assertTrue(memory.isReadOnly(0xFFFC_0000L));
+      assertTrue(memory.isRam(0xC_0000, 0x4_0000), "shadow RAM");
+      memory.map(0);
       assertEquals(0xEA, memory.read8(0xF_FFF0));
       assertEquals(33, memory.read8(0xE_1000));
-      assertTrue(memory.isRam(0xC_0000, 0x4_0000), "shadow RAM");
+      assertTrue(memory.isReadOnly(0xF_FFF0));
       assertEquals(0xF000, entry.segment(Seg.CS).selector());
       assertEquals(0xFFFF_0000L, entry.segment(Seg.CS).base());
       assertEquals(0xFFF0, entry.rip());
@@ -56,7 +58,7 @@ final class BiosLoaderTest {
     final ImageFile bios = file(64 * 1024);
     try (GuestMemory memory =
         BiosLoader.addRom(GuestMemory.builder().ramWithHole(512 << 10), bios).build()) {
-      assertThrows(BootException.class, () -> BiosLoader.load(memory, bios));
+      assertThrows(BootException.class, () -> BiosLoader.start(memory));
     }
   }
 }

@@ -9,7 +9,7 @@ import org.junit.jupiter.api.Test;
 final class I8042Test {
   private final RecordingLine keyboard = new RecordingLine();
   private final RecordingLine aux = new RecordingLine();
-  private final A20Gate a20 = new A20Gate();
+  private final A20Gate a20 = new A20Gate(() -> {});
   private int resets;
   private final I8042 i8042 = new I8042(keyboard, aux, a20, () -> resets++);
 

@@ -210,7 +210,7 @@ final class PiixIdeTest {
     push(0x1F0, Arrays.copyOf(sectors, 512));
     assertTrue(first.level());
     assertEquals(IDLE | DATA, status(0x1F0));
-    push(0x1F0, Arrays.copyOfRange(sectors, 512, 1024));
+    ports.writeString(0x1F0, 2, 256, Arrays.copyOfRange(sectors, 512, 1024));
     assertTrue(first.level());
     assertEquals(IDLE, status(0x1F0));
     assertArrayEquals(sectors, disk.part(7 * 512, 1024));

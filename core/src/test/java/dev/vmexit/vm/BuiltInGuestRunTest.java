@@ -121,7 +121,7 @@ final class BuiltInGuestRunTest {
 
     @Override
     public void write(final ExitEvent event) {
-      exits.add(GoldenMachine.Exit.of(event));
+      exits.addAll(GoldenMachine.Exit.of(event));
       if (event.kind == ExitKind.PAGE_FAULT) {
         faultOutcomes.add(event.detail);
       }

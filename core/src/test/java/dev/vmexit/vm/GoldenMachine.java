@@ -4,6 +4,7 @@ import dev.vmexit.boot.BootEntry;
 import dev.vmexit.boot.FlatLoader;
 import dev.vmexit.boot.ImageFile;
 import dev.vmexit.device.MmioDevice;
+import dev.vmexit.device.PortDevice;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
@@ -37,7 +38,20 @@ final class GoldenMachine implements AutoCloseable {
       int interruptState,
       String instruction) {
 
-    static Exit of(final ExitEvent event) {
+    /** The exits of a record: each element that a repeated OUTS wrote is one, as it is on KVM. */
+    static List<Exit> of(final ExitEvent event) {
+      if (event.kind != ExitKind.PIO || !event.write || event.dataLength == 0) {
+        return List.of(one(event));
+      }
+      final List<Exit> exits = new ArrayList<>();
+      for (int i = 0; i < event.dataLength / event.size; i++) {
+        event.value = PortDevice.element(event.data, event.size, i);
+        exits.add(one(event));
+      }
+      return exits;
+    }
+
+    private static Exit one(final ExitEvent event) {
       final StringBuilder bytes = new StringBuilder();
       for (int i = 0; i < event.instructionLength; i++) {
         bytes.append(String.format(Locale.ROOT, "%02x", event.instruction[i]));
@@ -170,7 +184,7 @@ final class GoldenMachine implements AutoCloseable {
 
     @Override
     public void write(final ExitEvent event) {
-      exits.add(Exit.of(event));
+      exits.addAll(Exit.of(event));
     }
 
     @Override

@@ -58,13 +58,41 @@ public final class TraceComparison {
     feed(event, second, first);
   }
 
+  /**
+   * How many exits a record stands for: each element that a repeated OUTS wrote is one, as some
+   * processors leave the guest for each.
+   */
+  public static int exits(final ExitEvent event) {
+    return event.kind == ExitKind.PIO && event.write && event.dataLength > event.size
+        ? event.dataLength / event.size
+        : 1;
+  }
+
   private void feed(final ExitEvent event, final Side side, final Side other) {
     if (!kinds.contains(event.kind)) {
       return;
     }
+    final int exits = exits(event);
+    if (exits == 1) {
+      feed(event, digest(event, event.value, event.dataLength), side, other);
+      return;
+    }
+    for (int i = 0; i < exits; i++) {
+      feed(event, digest(event, element(event, i), 0), side, other);
+    }
+  }
+
+  private static long element(final ExitEvent event, final int index) {
+    long value = 0;
+    for (int i = 0; i < event.size; i++) {
+      value |= (event.data[index * event.size + i] & 0xFFL) << 8 * i;
+    }
+    return value;
+  }
+
+  private void feed(final ExitEvent event, final long digest, final Side side, final Side other) {
     final int vcpu = event.vcpu & VCPUS - 1;
     final int kind = event.kind.ordinal();
-    final long digest = digest(event);
     side.counts[kind]++;
     final long counterpart = Side.of(other.byKind, vcpu * KINDS + kind).pollLong();
     if (counterpart == NOTHING) {
@@ -88,19 +116,19 @@ public final class TraceComparison {
   }
 
   /** All that is compared, in 64 bits; never the queues' word for nothing. */
-  private static long digest(final ExitEvent e) {
+  private static long digest(final ExitEvent e, final long value, final int dataLength) {
     long digest = e.kind.ordinal();
     digest = mix(digest, e.rip);
     digest = mix(digest, e.csBase);
     digest = mix(digest, e.address);
-    digest = mix(digest, e.kind == ExitKind.INJECT ? 0 : e.value);
+    digest = mix(digest, e.kind == ExitKind.INJECT ? 0 : value);
     digest = mix(digest, size(e) | (e.write ? 1L << 8 : 0) | (long) e.detail << 16);
     digest = mix(digest, e.errorCode);
     digest = mix(digest, e.instructionLength);
     for (int i = 0; i < e.instructionLength; i++) {
       digest = mix(digest, e.instruction[i]);
     }
-    for (int i = 0; i < e.dataLength; i++) {
+    for (int i = 0; i < dataLength; i++) {
       digest = mix(digest, e.data[i]);
     }
     if (e.kind == ExitKind.CPUID) {

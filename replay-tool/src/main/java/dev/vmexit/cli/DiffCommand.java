@@ -167,8 +167,11 @@ final class DiffCommand implements Callable<Integer> {
     try (TraceReader reader = TraceReader.open(folder)) {
       long left = comparison.differingOrdinal();
       while (reader.next(event)) {
-        if (isCompared(event, wanted) && event.vcpu == comparison.differingVcpu() && left-- == 0) {
-          return event;
+        if (isCompared(event, wanted) && event.vcpu == comparison.differingVcpu()) {
+          left -= TraceComparison.exits(event);
+          if (left < 0) {
+            return event;
+          }
         }
       }
     }

@@ -239,6 +239,15 @@ final class GuestApt {
     return entry;
   }
 
+  /** All regular files of a package whose paths are wanted; none where there are none. */
+  List<GuestTar.Entry> extractAll(final Path deb, final Predicate<String> wanted) {
+    return tools.pipe(
+        tar -> GuestTar.find(tar, wanted, Integer.MAX_VALUE),
+        "dpkg-deb",
+        "--fsys-tarfile",
+        deb.toString());
+  }
+
   private long bytesOf(final Deb wanted) {
     final Path file = fileOf(wanted);
     try {

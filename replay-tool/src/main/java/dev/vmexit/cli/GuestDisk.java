@@ -9,8 +9,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
@@ -54,6 +57,9 @@ final class GuestDisk {
         halt
       }
       """;
+
+  /** Beside the kernels: their sums and those of the initrds. */
+  private static final String CHECKSUMS = "md5sums";
 
   private static final int SECTOR = 512;
 
@@ -141,7 +147,8 @@ final class GuestDisk {
       throws IOException {
     final StringBuilder key = new StringBuilder(menu(wide, narrow));
     for (final GuestStore.Guest guest : List.of(wide, narrow)) {
-      for (final Path file : List.of(guest.kernel(), guest.initrd().orElseThrow())) {
+      for (final Path file :
+          List.of(guest.kernel(), guest.initrd().orElseThrow(), guest.modules().orElseThrow())) {
         key.append(guest.version()).append(' ').append(Files.size(file)).append(' ');
         key.append(Files.getLastModifiedTime(file)).append('\n');
       }
@@ -161,12 +168,39 @@ final class GuestDisk {
     final Path boot = root.resolve("boot");
     Files.createDirectories(boot.resolve("grub"));
     Files.copy(wide.kernel(), boot.resolve("vmlinuz-64"));
-    Files.copy(wide.initrd().orElseThrow(), boot.resolve("initrd-64.gz"));
+    initrd(wide, boot.resolve("initrd-64.gz"));
     Files.copy(narrow.kernel(), boot.resolve("vmlinuz-32"));
-    Files.copy(narrow.initrd().orElseThrow(), boot.resolve("initrd-32.gz"));
+    initrd(narrow, boot.resolve("initrd-32.gz"));
     Files.writeString(
         boot.resolve("grub").resolve("grub.cfg"), menu(wide, narrow), StandardCharsets.US_ASCII);
+    checksums(boot);
     return root;
+  }
+
+  /** The guest's root file system, and behind it the drivers of what it lies on. */
+  private static void initrd(final GuestStore.Guest guest, final Path to) throws IOException {
+    Files.copy(guest.initrd().orElseThrow(), to);
+    Files.write(to, Files.readAllBytes(guest.modules().orElseThrow()), StandardOpenOption.APPEND);
+  }
+
+  /** What {@code md5sum -c} in the guest compares the files with that it reads. */
+  private static void checksums(final Path boot) throws IOException {
+    final StringBuilder sums = new StringBuilder();
+    try (Stream<Path> files = Files.list(boot)) {
+      for (final Path file : files.filter(Files::isRegularFile).sorted().toList()) {
+        sums.append(md5(Files.readAllBytes(file))).append("  ");
+        sums.append(file.getFileName()).append('\n');
+      }
+    }
+    Files.writeString(boot.resolve(CHECKSUMS), sums, StandardCharsets.US_ASCII);
+  }
+
+  private static String md5(final byte[] bytes) {
+    try {
+      return HexFormat.of().formatHex(MessageDigest.getInstance("MD5").digest(bytes));
+    } catch (final NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every Java runtime has MD5", e);
+    }
   }
 
   private void run(final GuestTools tools, final String... command) {

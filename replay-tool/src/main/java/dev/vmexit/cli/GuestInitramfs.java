@@ -20,6 +20,9 @@ final class GuestInitramfs {
   /** Last line of {@code vmexit.run=selftest} when every check passed. */
   static final String SELFTEST_DONE = "vmexit: selftest done";
 
+  /** Last line of {@code vmexit.run=disks} when every check passed. */
+  static final String DISKS_DONE = "vmexit: disks done";
+
   static final String INIT =
       """
       #!/bin/busybox sh
@@ -33,6 +36,9 @@ final class GuestInitramfs {
       mount -t devpts devpts /dev/pts
       hostname vmexit
       cd /root
+      for module in /lib/vmexit/*.ko; do
+        [ -f "$module" ] && insmod "$module"
+      done
 
       name=
       for word in $(cat /proc/cmdline); do
@@ -103,6 +109,69 @@ final class GuestInitramfs {
       poweroff -f
       """;
 
+  /**
+   * Reads what the disk {@code debian-12-disk} and the CD {@code debian-12-cd} hold through the
+   * kernel's own drivers, whichever of them is there, and compares it with the sums that lie beside
+   * it; writes to the disk, and reads that back from the medium. Only a run without a wrong answer
+   * ends with {@link #DISKS_DONE}.
+   */
+  static final String DISKS =
+      """
+      failures=0
+      check() {
+        if [ "$2" = "$3" ]; then
+          echo "vmexit: $1 ok"
+        else
+          echo "vmexit: $1 WRONG: $2 instead of $3"
+          failures=$((failures + 1))
+        fi
+      }
+      files() {
+        (cd "$1/boot" && md5sum -c md5sums) || echo "vmexit: sums of $1 differ"
+      }
+
+      # Disks are looked for behind the drivers' back.
+      waits=0
+      while [ ! -b /dev/sda1 ] && [ ! -b /dev/sr0 ] && [ $waits -lt 100 ]; do
+        waits=$((waits + 1))
+        sleep 0.1
+      done
+      dmesg | grep -E 'ata[0-9.]+: |sd [0-9]|sr [0-9]'
+      cat /sys/class/ata_device/*/xfer_mode
+      mkdir -p /disk /cd
+      if [ -b /dev/sda1 ]; then
+        mount /dev/sda1 /disk
+        check "files of the disk" "$(files /disk | grep -c ': OK')" 4
+        dd if=/dev/urandom of=/tmp/random bs=64k count=32 2>/dev/null
+        sum=$(md5sum </tmp/random)
+        cp /tmp/random /disk/random
+        umount /disk
+        # What is read from here on comes from the disk.
+        echo 3 >/proc/sys/vm/drop_caches
+        mount -o ro /dev/sda1 /disk
+        check "written to the disk" "$(md5sum </disk/random)" "$sum"
+        umount /disk
+        tail=$(($(cat /sys/block/sda/size) - 64))
+        dd if=/tmp/random of=/dev/sda bs=512 seek=$tail count=64 conv=fsync 2>/dev/null
+        echo 3 >/proc/sys/vm/drop_caches
+        check "last sectors" "$(dd if=/dev/sda bs=512 skip=$tail 2>/dev/null | md5sum)" \
+        "$(head -c 32768 /tmp/random | md5sum)"
+        rm /tmp/random
+      fi
+      if [ -b /dev/sr0 ]; then
+        mount -o ro /dev/sr0 /cd
+        check "files of the CD" "$(files /cd | grep -c ': OK')" 4
+        umount /cd
+      fi
+      check "what the drivers complain of" \
+      "$(dmesg | grep -cE 'ata[0-9.]+: (lost|exception|failed|SRST|limiting)|I/O error')" 0
+      if [ $failures = 0 ]; then
+        echo "vmexit: disks done"
+      else
+        echo "vmexit: disks FAILED: $failures"
+      fi
+      """;
+
   private GuestInitramfs() {}
 
   /**
@@ -135,13 +204,14 @@ final class GuestInitramfs {
       cpio.file("init", 0755, text(INIT));
       cpio.file("etc/profile", 0644, text(PROFILE));
       cpio.file("etc/vmexit/selftest", 0644, text(SELFTEST));
+      cpio.file("etc/vmexit/disks", 0644, text(DISKS));
     }
   }
 
   /** Changes whenever the scripts do. */
   static String fingerprint() {
     final CRC32C crc = new CRC32C();
-    for (final String script : new String[] {INIT, PROFILE, SELFTEST}) {
+    for (final String script : new String[] {INIT, PROFILE, SELFTEST, DISKS}) {
       crc.update(text(script));
     }
     return Long.toHexString(crc.getValue());

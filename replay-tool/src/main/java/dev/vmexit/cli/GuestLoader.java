@@ -104,10 +104,7 @@ final class GuestLoader {
 
   Loaded bios(final ImageFile image) {
     return load(
-        "bios",
-        DEFAULT_MEMORY,
-        memory -> BiosLoader.addRom(memory, image),
-        memory -> BiosLoader.load(memory, image));
+        "bios", DEFAULT_MEMORY, memory -> BiosLoader.addRom(memory, image), BiosLoader::start);
   }
 
   private static String fileName(final Path file) {

@@ -28,7 +28,7 @@ import java.util.stream.Stream;
  *
  * <pre>
  *   ${VMEXIT_CACHE:-${XDG_CACHE_HOME:-~/.cache}/vmexit}/guests/
- *     NAME/vmlinuz  NAME/initrd.gz  NAME/busybox  NAME/guest.properties
+ *     NAME/vmlinuz  NAME/initrd.gz  NAME/busybox  NAME/modules.gz  NAME/guest.properties
  *     NAME.lock                     held while NAME is being made
  *     .NAME-*                        a guest being made, or left over by a kill
  * </pre>
@@ -42,18 +42,21 @@ final class GuestStore {
    * What a machine needs of a guest.
    *
    * @param initrd empty where the guest has no userspace
+   * @param modules drivers of disks, an archive that may follow the initrd's; empty likewise
    * @param version of the kernel package
    */
   record Guest(
       String name,
       Path kernel,
       Optional<Path> initrd,
+      Optional<Path> modules,
       String commandLine,
       long memoryBytes,
       String version) {}
 
   private static final String KERNEL = "vmlinuz";
   private static final String INITRD = "initrd.gz";
+  private static final String MODULES = "modules.gz";
   private static final String BUSYBOX = "busybox";
   private static final String PROPERTIES = "guest.properties";
 
@@ -132,6 +135,7 @@ final class GuestStore {
             definition.name(),
             home.resolve(KERNEL),
             definition.userspace() ? Optional.of(home.resolve(INITRD)) : Optional.empty(),
+            definition.userspace() ? Optional.of(home.resolve(MODULES)) : Optional.empty(),
             definition.commandLine(),
             definition.memoryBytes(),
             properties.getProperty("kernel.version", "unknown")));
@@ -207,7 +211,7 @@ final class GuestStore {
     if (isFirmware(definition)) {
       return List.of(KERNEL, GuestCatalog.SEABIOS_VGA);
     }
-    return definition.userspace() ? List.of(KERNEL, INITRD, BUSYBOX) : List.of(KERNEL);
+    return definition.userspace() ? List.of(KERNEL, INITRD, BUSYBOX, MODULES) : List.of(KERNEL);
   }
 
   private String property(final GuestCatalog.Definition definition, final String key) {
@@ -235,6 +239,7 @@ final class GuestStore {
       Files.copy(home.resolve(KERNEL), guest.resolve(KERNEL));
       if (definition.userspace()) {
         Files.copy(home.resolve(BUSYBOX), guest.resolve(BUSYBOX));
+        Files.copy(home.resolve(MODULES), guest.resolve(MODULES));
       }
       progress.line("making " + definition.name() + "'s initrd anew");
     } else {
@@ -287,6 +292,9 @@ final class GuestStore {
     properties.setProperty("kernel.version", kernel.version());
     if (!definition.userspace()) {
       return;
+    }
+    try (OutputStream out = Files.newOutputStream(guest.resolve(MODULES))) {
+      GuestModules.write(out, apt.extractAll(deb, GuestModules.candidates()));
     }
     final GuestApt.Deb busybox = apt.describe("busybox-static");
     final GuestTar.Entry program =

@@ -4,10 +4,12 @@ import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.function.Predicate;
 
 /**
- * Finds one file in a tar stream (POSIX ustar, with GNU's long names): what {@code dpkg-deb
+ * Finds files in a tar stream (POSIX ustar, with GNU's long names): what {@code dpkg-deb
  * --fsys-tarfile} writes.
  *
  * <pre>
@@ -51,11 +53,23 @@ final class GuestTar {
    * @throws IOException where the stream is no tar archive or ends early
    */
   static Entry find(final InputStream tar, final Predicate<String> wanted) throws IOException {
+    return find(tar, wanted, 1).stream().findFirst().orElse(null);
+  }
+
+  /**
+   * Reads the regular files whose path is wanted.
+   *
+   * @param most how many of them; the archive is not read beyond
+   * @throws IOException where the stream is no tar archive or ends early
+   */
+  static List<Entry> find(final InputStream tar, final Predicate<String> wanted, final int most)
+      throws IOException {
+    final List<Entry> found = new ArrayList<>();
     String longName = null;
-    while (true) {
+    while (found.size() < most) {
       final byte[] header = tar.readNBytes(BLOCK);
       if (header.length == 0 || (header.length == BLOCK && header[0] == 0)) {
-        return null;
+        return found;
       }
       if (header.length < BLOCK) {
         throw new EOFException("tar archive ends inside a header");
@@ -68,11 +82,12 @@ final class GuestTar {
       if (type == 'L') {
         longName = text(read(tar, size), (int) size);
       } else if (file && wanted.test(name)) {
-        return new Entry(name, read(tar, size));
+        found.add(new Entry(name, read(tar, size)));
       } else {
         tar.skipNBytes(padded(size));
       }
     }
+    return found;
   }
 
   private static byte[] read(final InputStream tar, final long size) throws IOException {

@@ -76,6 +76,17 @@ final class MachineOptions implements AutoCloseable {
       })
   private String display;
 
+  @Option(
+      names = "--on-reset",
+      paramLabel = "WHAT",
+      defaultValue = "end",
+      description = {
+        "end: a reset ends the run with status 5; restart: the BIOS",
+        "starts again, devices anew, memory as it is. restart goes with",
+        "--bios. Default: ${DEFAULT-VALUE}."
+      })
+  private String onReset;
+
   /** Files that stay open for as long as the machine runs. */
   private final List<AutoCloseable> open = new ArrayList<>();
 
@@ -90,8 +101,20 @@ final class MachineOptions implements AutoCloseable {
     return "text".equals(display);
   }
 
+  /** Whether a reset starts the machine again. */
+  boolean restartsOnReset() {
+    return "restart".equals(onReset);
+  }
+
   /** Checks what picocli cannot. */
   void check() {
+    if (!"end".equals(onReset) && !restartsOnReset()) {
+      throw new UserException("--on-reset " + onReset + " is not known; give end or restart");
+    }
+    if (restartsOnReset() && !hasBios()) {
+      throw new UserException(
+          "--on-reset restart goes with --bios: after a reset there is no loader for a kernel");
+    }
     if (!"text".equals(display) && !"none".equals(display)) {
       throw new UserException("--display " + display + " is not known; give text or none");
     }
@@ -219,6 +242,11 @@ final class MachineOptions implements AutoCloseable {
       // A log that cannot be written does not stop the machine.
       return;
     }
+  }
+
+  /** Says that the machine starts again. */
+  void tellRestart(final String source) {
+    tell("the guest reset the machine by its " + source + "; it starts again");
   }
 
   private void tell(final String line) {

@@ -420,6 +420,9 @@ final class RunCommand implements Callable<Integer> {
             sinks,
             kvmOptions)) {
       vm.onThread(placement::pinVcpu);
+      if (hardware.restartsOnReset()) {
+        vm.restartOnReset(hardware::tellRestart);
+      }
       if (recorder != null) {
         placement.pinRecorder(vcpus);
         TraceStart.save(folder, loaded.memory(), vm, vcpus);
@@ -435,7 +438,7 @@ final class RunCommand implements Callable<Integer> {
       try (RunStopper stopper = new RunStopper(vm, timeout);
           ConsoleInput input = input(vm, quiet || builtIn)) {
         begun = true;
-        result = onVcpuThread(vm);
+        result = VcpuThread.run(vm);
       } finally {
         output.close();
         // Gives the terminal back before anything is said.
@@ -536,6 +539,9 @@ final class RunCommand implements Callable<Integer> {
     if (spec.commandLine().getParseResult().hasMatchedOption("--cpu")) {
       return Optional.of("--cpu " + cpu);
     }
+    if (hardware.restartsOnReset()) {
+      return Optional.of("--on-reset restart");
+    }
     return spec.commandLine().getParseResult().hasMatchedOption("--mmu")
         ? Optional.of("--mmu " + mmu.name().toLowerCase(Locale.ROOT))
         : Optional.empty();
@@ -563,38 +569,5 @@ final class RunCommand implements Callable<Integer> {
         timestamps.source(),
         Instant.now(),
         kinds);
-  }
-
-  /** Runs the machine on a thread that {@code top -H} shows as vcpu0. */
-  private static RunResult onVcpuThread(final VirtualMachine vm) {
-    final Late<RunResult> result = new Late<>();
-    final Late<Throwable> failure = new Late<>();
-    final Thread thread =
-        new Thread(
-            () -> {
-              try {
-                result.set(vm.run());
-              } catch (final Throwable e) {
-                failure.set(e);
-              }
-            },
-            "vcpu0");
-    thread.start();
-    boolean interrupted = false;
-    while (thread.isAlive()) {
-      try {
-        thread.join();
-      } catch (final InterruptedException e) {
-        interrupted = true;
-        vm.commands().stop(RunEnd.STOPPED);
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
-    if (failure.get() != null) {
-      throw new IllegalStateException("vcpu0 died: " + failure.get(), failure.get());
-    }
-    return result.get();
   }
 }

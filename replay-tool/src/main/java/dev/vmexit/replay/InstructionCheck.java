@@ -156,12 +156,12 @@ final class InstructionCheck {
             "value", event.value, low(EffectiveAddress.register(event, Gpr.RAX), size));
   }
 
-  /** Several elements are those of INS with a repeat prefix, and no more than its count. */
+  /** Several elements are those of a string with a repeat prefix, and no more than its count. */
   private boolean elementsFit(final ExitEvent event) {
     if (event.dataLength == 0) {
       return true;
     }
-    if (insn.mnemonic != Mnemonic.INS
+    if (insn.mnemonic != Mnemonic.INS && insn.mnemonic != Mnemonic.OUTS
         || !insn.hasPrefix(Instruction.PREFIX_REP | Instruction.PREFIX_REPNE)
         || event.dataLength % event.size != 0) {
       return findings.differ(

@@ -47,6 +47,12 @@ final class MmuCheck {
     mmu.attach(known);
   }
 
+  /** The next record is the first of a machine that was reset. */
+  void restart() {
+    mmu.flushAll();
+    started = false;
+  }
+
   /** The MMU, to ask for translations. */
   ShadowMmu mmu() {
     return mmu;

@@ -3,6 +3,7 @@ package dev.vmexit.replay;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.VectorState;
+import dev.vmexit.memory.MemoryMap;
 import dev.vmexit.trace.ExitEvents;
 import dev.vmexit.trace.TraceManifest;
 import dev.vmexit.trace.TraceReader;
@@ -22,7 +23,13 @@ import java.util.Set;
  */
 public final class ReplayEngine {
   private static final Set<ExitKind> PAGING_KINDS =
-      EnumSet.of(ExitKind.PAGE_FAULT, ExitKind.CR, ExitKind.MSR, ExitKind.INVLPG, ExitKind.DMA);
+      EnumSet.of(
+          ExitKind.PAGE_FAULT,
+          ExitKind.CR,
+          ExitKind.MSR,
+          ExitKind.INVLPG,
+          ExitKind.DMA,
+          ExitKind.DEBUG);
 
   private static final Set<ExitKind> VECTOR_KINDS =
       EnumSet.of(ExitKind.PIO, ExitKind.MMIO, ExitKind.MSR);
@@ -33,6 +40,9 @@ public final class ReplayEngine {
   private final long[] verified = new long[ExitKind.values().length];
   private final boolean injectsRecorded;
   private final SlotMap slots;
+
+  /** Another vCPU may change what memory there is. */
+  private boolean oneOfSeveral;
 
   /** Whether the trace has what these checks need, but for gaps. */
   private final boolean pagingRecorded;
@@ -55,6 +65,9 @@ public final class ReplayEngine {
   /** Makes an engine for traces of this manifest. */
   public ReplayEngine(final TraceManifest manifest) {
     slots = new SlotMap(manifest.memory());
+    if (!manifest.kinds().contains(ExitKind.DEBUG)) {
+      slots.forget();
+    }
     instructions = new InstructionCheck(findings, slots);
     injectsRecorded = manifest.kinds().contains(ExitKind.INJECT);
     if (!manifest.mmu().equals("shadow")) {
@@ -97,6 +110,8 @@ public final class ReplayEngine {
     for (int i = 0; i < engines.length; i++) {
       engines[i] = new ReplayEngine(reader.manifest());
       engines[i].skipVectors("another vCPU may have programmed them");
+      engines[i].oneOfSeveral = true;
+      engines[i].slots.forget();
     }
     final ExitEvent event = new ExitEvent();
     boolean agrees = true;
@@ -159,14 +174,42 @@ public final class ReplayEngine {
         && event.detail == ExitEvent.PF_REFLECTED) {
       injections.reflected(paging.reflectedError());
     }
+    if (event.kind == ExitKind.DEBUG && event.detail == ExitEvent.DEBUG_MEMORY) {
+      if (!MemoryMap.isState(event.value)) {
+        return findings.differ("memory", Findings.hex(event.value), "a state of the chipset's");
+      }
+      mapMemory(event.value);
+    }
+    if (event.kind == ExitKind.SHUTDOWN) {
+      restart();
+    }
     verified[event.kind.ordinal()]++;
     records++;
     return true;
   }
 
+  /** Whatever follows a shutdown, a machine that was reset began it. */
+  private void restart() {
+    final boolean known = vectorsRecorded && uncheckedFrom < 0;
+    injections = new InjectionCheck(findings, known ? new ProgrammedVectors() : null);
+    if (paging != null) {
+      paging.restart();
+    }
+  }
+
+  private void mapMemory(final long state) {
+    if (!oneOfSeveral) {
+      slots.map(state);
+    }
+    if (paging != null) {
+      paging.mmu().flushAll();
+    }
+  }
+
   private void gap(final ExitEvent event) {
     gaps += event.value;
     nextSequence = event.address + event.value;
+    slots.forget();
     injections = new InjectionCheck(findings, null);
     if (pagingRecorded || vectorsRecorded) {
       paging = null;
@@ -183,6 +226,8 @@ public final class ReplayEngine {
       return;
     }
     if (pagingRecorded) {
+      // All as built, where no record behind this one says otherwise.
+      slots.map(MemoryMap.PLAIN);
       paging = new MmuCheck(findings, slots);
     }
     if (vectorsRecorded) {

@@ -76,6 +76,35 @@ final class TraceComparisonTest {
   }
 
   @Test
+  void shouldTakeEachElementOfAWrittenStringForAnExit() {
+    final ExitEvent string = exit(ExitKind.PIO, 0, 0x1211);
+    string.write = true;
+    string.size = 2;
+    string.dataLength = 6;
+    for (int i = 0; i < 6; i++) {
+      string.data[i] = (byte) (0x11 + i);
+    }
+    comparison.first(string);
+    for (final int value : new int[] {0x1211, 0x1413, 0x1615}) {
+      final ExitEvent element = exit(ExitKind.PIO, 0, value);
+      element.write = true;
+      element.size = 2;
+      comparison.second(element);
+    }
+    assertTrue(comparison.isSame());
+    assertEquals(3, comparison.inStep());
+    string.data[5] ^= 1;
+    comparison.first(string);
+    comparison.second(string);
+    string.data[3] ^= 1;
+    comparison.first(string);
+    string.data[3] ^= 1;
+    comparison.second(string);
+    assertFalse(comparison.isSame());
+    assertEquals(7, comparison.differingOrdinal());
+  }
+
+  @Test
   void shouldDifferWhenOneEndsEarlier() {
     comparison.first(exit(ExitKind.PIO, 0, 1));
     comparison.first(exit(ExitKind.PIO, 0, 2));

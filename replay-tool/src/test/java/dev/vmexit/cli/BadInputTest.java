@@ -108,6 +108,8 @@ final class BadInputTest {
         "run --vcpus 0                    | --vcpus 0;a number from 1 to",
         "run --backend kvm --clock virtual | --backend kvm;--clock virtual;--backend soft",
         "run --backend kvm --mmu shadow   | --backend kvm;--mmu shadow;--backend soft",
+        "run --on-reset again             | --on-reset again;end or restart",
+        "run --on-reset restart           | --on-reset restart;--bios",
         "run --backend soft --irqchip kernel | --irqchip kernel;--backend kvm",
         "run --backend soft --page-faults uffd | --page-faults uffd;--backend kvm",
         "run --page-faults uffd --huge-pages | --page-faults uffd;--huge-pages;one of them",

@@ -47,10 +47,17 @@ class GuestInitramfsTest {
   void shouldPrintTheLinesThatProgramsWaitFor() {
     assertTrue(GuestInitramfs.INIT.contains("echo \"" + GuestInitramfs.USERSPACE_BANNER + "\""));
     assertTrue(GuestInitramfs.SELFTEST.contains("echo \"" + GuestInitramfs.SELFTEST_DONE + "\""));
+    assertTrue(GuestInitramfs.DISKS.contains("echo \"" + GuestInitramfs.DISKS_DONE + "\""));
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {GuestInitramfs.INIT, GuestInitramfs.PROFILE, GuestInitramfs.SELFTEST})
+  @ValueSource(
+      strings = {
+        GuestInitramfs.INIT,
+        GuestInitramfs.PROFILE,
+        GuestInitramfs.SELFTEST,
+        GuestInitramfs.DISKS
+      })
   void shouldBeScriptsThatAShellParses(final String script) throws Exception {
     final Process process = new ProcessBuilder("/bin/sh", "-n").redirectErrorStream(true).start();
     process.getOutputStream().write(script.getBytes(StandardCharsets.UTF_8));

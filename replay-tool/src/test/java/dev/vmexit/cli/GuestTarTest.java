@@ -10,6 +10,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import org.junit.jupiter.api.Test;
 
@@ -51,6 +52,21 @@ class GuestTarTest {
     entry(tar, name.substring(0, 100), '0', new byte[] {7});
 
     assertEquals(name, find(tar.toByteArray(), name).name());
+  }
+
+  @Test
+  void shouldFindAllThatAreWantedWhenAskedForSeveral() throws IOException {
+    for (final String name : new String[] {"./a/one", "./b/no", "./c/one", "./d/one"}) {
+      entry(tar, name, '0', name.getBytes(StandardCharsets.US_ASCII));
+    }
+    tar.writeBytes(new byte[1024]);
+    final ByteArrayInputStream in = new ByteArrayInputStream(tar.toByteArray());
+
+    final List<GuestTar.Entry> found = GuestTar.find(in, name -> name.endsWith("/one"), 2);
+
+    assertEquals(List.of("a/one", "c/one"), found.stream().map(GuestTar.Entry::name).toList());
+    final ByteArrayInputStream all = new ByteArrayInputStream(tar.toByteArray());
+    assertEquals(3, GuestTar.find(all, name -> name.endsWith("/one"), 9).size());
   }
 
   @Test

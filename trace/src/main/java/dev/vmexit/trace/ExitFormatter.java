@@ -1,6 +1,7 @@
 package dev.vmexit.trace;
 
 import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.memory.MemoryMap;
 import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.x86.PageFaultError;
 import dev.vmexit.x86.Vector;
@@ -92,8 +93,13 @@ public final class ExitFormatter {
               .append(" records missing from ")
               .append(event.address)
               .append(gap(event.detail));
+      case DEBUG -> {
+        if (event.detail == ExitEvent.DEBUG_MEMORY) {
+          out.append(MemoryMap.text(event.value));
+        }
+      }
       case KICK -> out.append(event.detail == ExitEvent.KICK_CHECKPOINT ? "checkpoint" : "");
-      case IRQ_WINDOW, DEBUG -> {}
+      case IRQ_WINDOW -> {}
     }
   }
 

@@ -570,6 +570,10 @@ public final class KvmVcpu implements Vcpu {
     return owes == OWES_INTERPRETER && interpreter.writeMsr(index, value);
   }
 
+  /** The processor's hypervisor sees to it; the interpreter's caches are empty between uses. */
+  @Override
+  public void memoryChanged() {}
+
   @Override
   public void stateChanged() {
     stateChanged = true;

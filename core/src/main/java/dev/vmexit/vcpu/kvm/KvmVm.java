@@ -7,6 +7,8 @@ import dev.vmexit.mmu.Mmu;
 import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.x86.Msr;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 
 /**
@@ -50,6 +52,9 @@ public final class KvmVm implements AutoCloseable {
   private KvmIrqchip irqchip;
   private boolean closed;
 
+  /** The slots that KVM has, by their numbers there; null where a number is free. */
+  private List<Slot> given = List.of();
+
   KvmVm(final int fd, final int runSize, final KvmCpuid supportedCpuid) {
     this.fd = fd;
     this.runSize = runSize;
@@ -78,13 +83,14 @@ public final class KvmVm implements AutoCloseable {
   /** Gives all slots of a guest memory to the VM; read-only ones as such. */
   public void setMemory(final GuestMemory memory, final boolean logDirtyPages) {
     final int allowed = checkExtension(KvmApi.CAP_NR_MEMSLOTS);
-    if (memory.slots().size() > allowed) {
+    given = memory.mapped();
+    if (given.size() > allowed) {
       throw new KvmUnavailableException(
-          "guest memory has " + memory.slots().size() + " slots, KVM allows " + allowed);
+          "guest memory has " + given.size() + " slots, KVM allows " + allowed);
     }
     final boolean readOnlyOffered = checkExtension(KvmApi.CAP_READONLY_MEM) != 0;
-    for (int number = 0; number < memory.slots().size(); number++) {
-      final Slot slot = memory.slots().get(number);
+    for (int number = 0; number < given.size(); number++) {
+      final Slot slot = given.get(number);
       if (slot.readOnly() && !readOnlyOffered) {
         throw new KvmUnavailableException(
             "the guest has ROM (" + slot + "), but this KVM lacks KVM_CAP_READONLY_MEM");
@@ -93,8 +99,41 @@ public final class KvmVm implements AutoCloseable {
       if (logDirtyPages && !slot.readOnly()) {
         flags |= KvmApi.MEM_LOG_DIRTY_PAGES;
       }
-      setSlot(number, slot, memory.hypervisorAddress(number), flags);
+      setSlot(number, slot, memory.hypervisorAddress(slot.host()), flags);
     }
+  }
+
+  /**
+   * Takes over the slots that a memory has now. KVM changes a slot by taking it away and giving it
+   * again, in between another vCPU would see nothing there: all but the caller's must stand still,
+   * or not look. Slots that stay are not touched.
+   */
+  public void remap(final GuestMemory memory) {
+    final List<Slot> wanted = memory.mapped();
+    final Slot[] numbered = given.toArray(new Slot[Math.max(given.size(), wanted.size())]);
+    for (int i = 0; i < numbered.length; i++) {
+      if (numbered[i] != null && !wanted.contains(numbered[i])) {
+        final Slot old = numbered[i];
+        setSlot(i, new Slot(old.gpa(), 0, old.host(), false), old.host(), 0);
+        numbered[i] = null;
+      }
+    }
+    final List<Slot> kept = Arrays.asList(numbered.clone());
+    int free = 0;
+    for (final Slot slot : wanted) {
+      if (!kept.contains(slot)) {
+        while (numbered[free] != null) {
+          free++;
+        }
+        setSlot(
+            free,
+            slot,
+            memory.hypervisorAddress(slot.host()),
+            slot.readOnly() ? KvmApi.MEM_READONLY : 0);
+        numbered[free] = slot;
+      }
+    }
+    given = Arrays.asList(numbered);
   }
 
   private void setSlot(final int number, final Slot slot, final long host, final int flags) {

@@ -129,6 +129,12 @@ abstract class ExitingCpu extends SoftCpu {
     fragmentCursor = 0;
   }
 
+  /** Forgets the instruction that waits for an answer, and the answers that it had. */
+  final void abandonInstruction() {
+    awaiting = false;
+    instructionDone();
+  }
+
   /** Forgets the answers and permits of the instruction that completed. */
   final void instructionDone() {
     fragmentCount = 0;
@@ -197,7 +203,7 @@ abstract class ExitingCpu extends SoftCpu {
   }
 
   @Override
-  public final int portInAnswered() {
+  public final int portAnswered() {
     return answered() ? exit.count : 0;
   }
 
@@ -205,6 +211,17 @@ abstract class ExitingCpu extends SoftCpu {
   public final void portOut(final int port, final int size, final int value) {
     if (!answered()) {
       describe(port, size, true, size == 4 ? value & 0xFFFF_FFFFL : value & (1 << size * 8) - 1);
+    }
+    request(VcpuExit.PIO);
+  }
+
+  @Override
+  public final void portOutMany(final int port, final int size, final int count, final long host) {
+    if (!answered()) {
+      // Safe: the caller found all of the elements inside one page that it may read.
+      describe(port, size, true, HostMemory.get(host, size));
+      exit.count = count;
+      HostMemory.copyOut(host, exit.data, 0, (long) count * size);
     }
     request(VcpuExit.PIO);
   }

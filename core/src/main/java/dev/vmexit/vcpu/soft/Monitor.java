@@ -30,6 +30,12 @@ final class Monitor {
     this.memory = memory;
   }
 
+  /** Nothing is armed or waited for. */
+  void reset() {
+    armed = NONE;
+    waiting = NONE;
+  }
+
   /** MONITOR of a byte; where no memory is, nothing will be waited for. */
   void arm(final long gpa) {
     armed = gpa & -LINE;

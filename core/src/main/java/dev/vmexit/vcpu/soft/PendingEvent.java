@@ -32,6 +32,13 @@ final class PendingEvent {
     this.attention = attention;
   }
 
+  /** Nothing is on its way any more. */
+  void reset() {
+    vector = -1;
+    followUp = -1;
+    tripleFault = false;
+  }
+
   boolean isPending() {
     return vector >= 0;
   }

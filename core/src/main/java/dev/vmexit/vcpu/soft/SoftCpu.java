@@ -417,11 +417,20 @@ public abstract class SoftCpu {
    */
   public abstract byte[] portInMany(int port, int size, int count);
 
-  /** Elements of the answer that waits for {@link #portIn} or {@link #portInMany}; 0: none. */
-  public abstract int portInAnswered();
+  /** Elements of the exit whose answer waits for one of the port accesses here; 0: none. */
+  public abstract int portAnswered();
 
   /** Writes a port: exits the first time, falls through when executed again. */
   public abstract void portOut(int port, int size, int value);
+
+  /**
+   * Writes a port several times.
+   *
+   * @param count above 1, at most 512 bytes together; the same whenever the instruction is executed
+   *     again before it is done
+   * @param host where the elements are in this process; looked at the first time only
+   */
+  public abstract void portOutMany(int port, int size, int count, long host);
 
   /** Raises #GP(0) unless CPL, IOPL and the TSS's I/O bitmap allow the port (SDM Vol. 1, 19.5). */
   public abstract void checkPort(int port, int size);

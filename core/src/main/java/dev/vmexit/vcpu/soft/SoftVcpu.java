@@ -61,6 +61,25 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     memory.removeWriteListener(writeListener);
   }
 
+  /** Puts the processor into its reset state, whatever it was about to do; it counts on. */
+  public void reset() {
+    final long retired = HostMemory.getLong(state + StateLayout.RETIRED);
+    ResetState.apply(state, model.signature());
+    HostMemory.putLong(state + StateLayout.RETIRED, retired);
+    abandonInstruction();
+    pending.reset();
+    monitor.reset();
+    debugTraps.afterDelivery();
+    noticeBare = false;
+    windowWanted = false;
+    shadow = false;
+    shadowFresh = false;
+    stepArmed = false;
+    nmiBlocked = false;
+    attention.clear(~Attention.KICK);
+    stateChanged();
+  }
+
   private void memoryWritten(final long gpa, final long length) {
     final long end = gpa + length;
     for (long at = gpa; at < end; ) {
@@ -212,6 +231,13 @@ public final class SoftVcpu extends SegmentedCpu implements Vcpu {
     keysChanged();
     modeChanged();
     debugChanged();
+  }
+
+  @Override
+  public void memoryChanged() {
+    // Writes to RAM that is out of sight are told by an address that now means other memory.
+    code.clear();
+    flushAll();
   }
 
   @Override

@@ -240,7 +240,7 @@ final class BareMachine implements AutoCloseable {
         if (!e.write) {
           e.value = answer(e.address, e.size);
         }
-        if (reason == VcpuExit.PIO && e.count > 1) {
+        if (reason == VcpuExit.PIO && e.count > 1 && !e.write) {
           answerMany(e);
         }
         keep(reason, reason == VcpuExit.PIO ? e.count : 0);

@@ -13,6 +13,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.vmexit.device.PortDevice;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.memory.GuestMemory;
 import dev.vmexit.memory.HostMemory;
@@ -36,6 +37,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -124,16 +126,10 @@ final class ExitTest {
           });
       g.runToEnd();
       assertEquals(
-          List.of(
-              write(0x1F0, 2, 0x1110),
-              write(0x1F0, 2, 0x2220),
-              write(0x1F0, 2, 0x3330),
-              write(0x1F0, 2, 0x4440),
-              read(0x1F0, 4),
-              read(0x1F0, 4)),
+          List.of(write(0x1F0, 2, 0x1110), write(0x1F0, 2, 0x2220), read(0x1F0, 4), read(0x1F0, 4)),
           accesses(g, VcpuExit.PIO));
       assertEquals(
-          List.of(1, 1, 1, 1, 1, 2),
+          List.of(1, 3, 1, 2),
           g.machine.exits(VcpuExit.PIO).stream().map(Exit::outcome).toList(),
           "elements in an exit");
       assertEquals(0, g.machine.reg(Register.RCX));
@@ -143,6 +139,44 @@ final class ExitTest {
       assertEquals((int) answer(0x1F0, 4), g.machine.memory.read32(DATA + 0x104));
       assertEquals((int) answer(0x1F1, 4), g.machine.memory.read32(DATA + 0x108));
       assertEquals(8, g.machine.retired(), "a repeated string is one instruction");
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(MmuKind.class)
+  void shouldWriteStringsOverPagesInOrder(final MmuKind mmu) {
+    try (BareGuest g = BareGuest.long64(mmu)) {
+      final long first = DATA + 0x1000 - 0x100;
+      for (int i = 0; i < 600; i++) {
+        g.machine.memory.write16(first + 2L * i, 0x4000 + i);
+      }
+      g.code(
+          a -> {
+            a.mov(Register.EDX, 0x1F0);
+            a.mov(Register.ESI, first);
+            a.mov(Register.ECX, 600);
+            a.rep();
+            a.outs(2);
+            a.hlt();
+          });
+      final List<Integer> counts = new ArrayList<>();
+      final List<Integer> words = new ArrayList<>();
+      int reason;
+      while ((reason = g.machine.enterOnce(Long.MAX_VALUE)) != VcpuExit.HLT) {
+        final VcpuExit exit = g.machine.vcpu.exit();
+        if (reason == VcpuExit.PIO) {
+          counts.add(exit.count);
+          assertEquals(600 - words.size(), g.machine.reg(Register.RCX), "before the element");
+          for (int i = 0; i < exit.count; i++) {
+            words.add(exit.count == 1 ? (int) exit.value : PortDevice.element(exit.data, 2, i));
+          }
+        }
+      }
+      assertEquals(List.of(1, 127, 1, 256, 215), counts);
+      assertEquals(IntStream.range(0x4000, 0x4000 + 600).boxed().toList(), words);
+      assertEquals(first + 1200, g.machine.reg(Register.RSI));
+      assertEquals(0, g.machine.reg(Register.RCX));
+      assertEquals(5, g.machine.retired());
     }
   }
 

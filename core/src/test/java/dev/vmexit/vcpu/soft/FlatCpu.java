@@ -378,7 +378,14 @@ public final class FlatCpu extends SoftCpu implements AutoCloseable {
   }
 
   @Override
-  public int portInAnswered() {
+  public void portOutMany(final int port, final int size, final int count, final long host) {
+    for (int i = 0; i < count; i++) {
+      portOut(port, size, (int) HostMemory.get(host + (long) i * size, size));
+    }
+  }
+
+  @Override
+  public int portAnswered() {
     return 0;
   }
 

@@ -294,7 +294,12 @@ final class FpuTestCpu extends SoftCpu implements AutoCloseable {
   }
 
   @Override
-  public int portInAnswered() {
+  public void portOutMany(final int port, final int size, final int count, final long host) {
+    throw notUsed();
+  }
+
+  @Override
+  public int portAnswered() {
     throw notUsed();
   }
 

@@ -252,7 +252,7 @@ final class StringOps {
           (int) Math.min(destinationRoom(cpu, to, count), VcpuExit.MAX_DATA / size);
       // A page that does not take stores at once gets its element singly; and what was asked for
       // singly is taken so.
-      final int answered = cpu.portInAnswered();
+      final int answered = cpu.portAnswered();
       if (elements <= 1 || (answered == 0 ? cpu.hostWrite(to, size) == 0 : answered == 1)) {
         return 0;
       }
@@ -287,9 +287,21 @@ final class StringOps {
       advance(cpu, RSI, 1);
     }
 
+    /** Several elements in one exit, as many as {@link Input#chunk} would read. */
     @Override
     long chunk(final SoftCpu cpu, final long count) {
-      return 0;
+      final int port = cpu.reg16(RDX);
+      cpu.checkPort(port, size);
+      final long from = source(cpu);
+      final int elements = (int) Math.min(sourceRoom(cpu, from, count), VcpuExit.MAX_DATA / size);
+      final int answered = cpu.portAnswered();
+      final long host = answered == 0 ? cpu.hostRead(from, size) : 0;
+      if (elements <= 1 || (answered == 0 ? host == 0 : answered == 1)) {
+        return 0;
+      }
+      cpu.portOutMany(port, size, elements, host);
+      advance(cpu, RSI, elements);
+      return elements;
     }
   }
 
