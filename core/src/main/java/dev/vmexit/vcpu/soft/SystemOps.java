@@ -75,7 +75,7 @@ final class SystemOps {
       target = op.immediate;
       selector = (int) op.immediate2 & 0xFFFF;
     } else {
-      final long address = op.address(cpu, op.operandSize + 2, false);
+      final long address = op.farPointer(cpu);
       target = cpu.load(address, op.operandSize);
       selector = cpu.load16(address + op.operandSize);
     }
