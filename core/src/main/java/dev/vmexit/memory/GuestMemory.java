@@ -211,18 +211,17 @@ public final class GuestMemory implements AutoCloseable {
   }
 
   /**
-   * Where a hypervisor is to find a slot's memory: at the second view of it where there is one.
-   *
-   * @param slot one of {@link #slots} or {@link #mapped}
+   * Where a hypervisor is to find what is at a host address of ours: at the second view of it where
+   * there is one.
    */
-  public long hypervisorAddress(final Slot slot) {
+  public long hypervisorAddress(final long hostAddress) {
     for (int i = 0; i < views.size(); i++) {
-      final long offset = slot.host() - slots.get(i).host();
-      if (offset >= 0 && offset < slots.get(i).bytes()) {
+      final long offset = hostAddress - slots.get(i).host();
+      if (Long.compareUnsigned(offset, slots.get(i).bytes()) < 0) {
         return views.get(i).host() + offset;
       }
     }
-    return slot.host();
+    return hostAddress;
   }
 
   private boolean covered(final long gpa, final long length, final boolean writable) {
@@ -487,7 +486,7 @@ public final class GuestMemory implements AutoCloseable {
     try (TouchedPages touched = new TouchedPages()) {
       long pages = 0;
       for (int i = 0; i < slots.size(); i++) {
-        pages += touched.count(slots.get(i), hypervisorAddress(slots.get(i)));
+        pages += touched.count(slots.get(i), hypervisorAddress(slots.get(i).host()));
       }
       return pages << PAGE_SHIFT;
     }

@@ -12,6 +12,9 @@ import org.agrona.UnsafeApi;
  * <p>Only little-endian hosts are supported, as the guest's byte order is the host's here.
  */
 public final class HostMemory {
+  /** Where an array's bytes begin; asked for once, as the JIT compiler does not know it. */
+  private static final long BYTES = UnsafeApi.arrayBaseOffset(byte[].class);
+
   private HostMemory() {}
 
   /** Reads one byte, zero-extended. */
@@ -129,13 +132,13 @@ public final class HostMemory {
 
   /** Copies from an array to a place outside the heap. */
   public static void copyIn(final byte[] from, final int offset, final long to, final long length) {
-    UnsafeApi.copyMemory(from, UnsafeApi.arrayBaseOffset(byte[].class) + offset, null, to, length);
+    UnsafeApi.copyMemory(from, BYTES + offset, null, to, length);
   }
 
   /** Copies from a place outside the heap to an array. */
   public static void copyOut(
       final long from, final byte[] to, final int offset, final long length) {
-    UnsafeApi.copyMemory(null, from, to, UnsafeApi.arrayBaseOffset(byte[].class) + offset, length);
+    UnsafeApi.copyMemory(null, from, to, BYTES + offset, length);
   }
 
   /** Fills with one byte value. */

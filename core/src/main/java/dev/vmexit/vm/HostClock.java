@@ -19,6 +19,9 @@ final class HostClock implements RunClock {
   private final long start;
   private long now;
 
+  /** {@link #now} is of the past: the next who asks brings it up to date. */
+  private boolean stale;
+
   HostClock(final NanoClock source, final LongSupplier entropy) {
     this.source = source;
     this.entropy = entropy;
@@ -27,11 +30,20 @@ final class HostClock implements RunClock {
 
   @Override
   public long nanos() {
+    if (stale) {
+      advance(source.nanoTime());
+    }
     return now;
   }
 
   @Override
+  public void passed() {
+    stale = true;
+  }
+
+  @Override
   public void advance(final long hostNanos) {
+    stale = false;
     now = Math.max(now, hostNanos - start);
   }
 

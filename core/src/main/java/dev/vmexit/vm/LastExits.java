@@ -17,6 +17,13 @@ final class LastExits {
   private final long[] retired = new long[COUNT];
   private long added;
 
+  /** Fills in what is kept here of an exit that is not recorded; the payload comes with it. */
+  static void brief(final ExitEvent e, final ExitKind kind, final long rip, final long retired) {
+    e.kind = kind;
+    e.rip = rip;
+    e.retired = retired;
+  }
+
   void add(final ExitEvent event) {
     final int at = (int) (added++ % COUNT);
     kinds[at] = event.kind;

@@ -12,6 +12,7 @@ import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.TableWrites;
 import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
+import dev.vmexit.x86.PageFaultError;
 import dev.vmexit.x86.Seg;
 
 /** What each record tells of its vCPU's state. */
@@ -59,7 +60,7 @@ final class RecordedState {
   }
 
   /** All that a replay must know of what came before, with shadow tables that begin anew. */
-  static ExitEvent checkpoint(final ExitEvent e, final Irqchip irqchip, final ShadowMmu shadow) {
+  static void checkpoint(final ExitEvent e, final Irqchip irqchip, final ShadowMmu shadow) {
     e.detail = ExitEvent.KICK_CHECKPOINT;
     irqchip.saveVectors(e.vcpu, e.data);
     e.dataLength = VectorState.LENGTH;
@@ -67,13 +68,23 @@ final class RecordedState {
       pdptes(e, shadow.context());
       shadow.flushAll();
     }
-    return e;
   }
 
-  /** The instruction, and what it wants. */
-  static void payload(final ExitEvent e, final VcpuExit exit) {
+  /** A page of guest memory that the host had to be asked for; no gva is known. */
+  static void hostFault(final ExitEvent e, final int outcome) {
+    e.detail = outcome;
+    e.address = 0;
+    e.errorCode = e.write ? PageFaultError.WRITE : 0;
+  }
+
+  /** The bytes of the instruction that led to an exit. */
+  static void instruction(final ExitEvent e, final VcpuExit exit) {
     e.instructionLength = exit.instructionLength;
     System.arraycopy(exit.instruction, 0, e.instruction, 0, exit.instructionLength);
+  }
+
+  /** What an exit wants. */
+  static void payload(final ExitEvent e, final VcpuExit exit) {
     e.address = exit.address;
     e.value = exit.value;
     e.size = exit.size;

@@ -7,6 +7,9 @@ interface RunClock extends MachineClock {
   /** Tells the host's time at an exit or while halted. */
   void advance(long hostNanos);
 
+  /** Time has passed, nobody knows how much: the host's clock is read when somebody asks. */
+  void passed();
+
   /** An exit to a device or to the clock was taken: on real machines these take time. */
   void deviceExit();
 

@@ -16,8 +16,8 @@ import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.Flags;
 import dev.vmexit.x86.Msr;
-import dev.vmexit.x86.PageFaultError;
 import dev.vmexit.x86.Vector;
+import java.util.EnumSet;
 import java.util.List;
 import org.agrona.concurrent.IdleStrategy;
 import org.agrona.concurrent.NanoClock;
@@ -27,8 +27,9 @@ import org.agrona.concurrent.NanoClock;
  * it, records it, injects what waits, and enters again. Runs on the vCPU's thread until something
  * ends the run.
  *
- * <p>The host's clock is read twice a round: when the guest was left and when it is entered again.
- * Nothing here allocates while the guest runs.
+ * <p>Where exits are recorded the host's clock is read when the guest was left, and when it is
+ * entered again; else only where a device asks for the time, or a timer is set. Nothing here
+ * allocates while the guest runs.
  */
 public final class RunLoop implements PlatformEvents {
   private final int number;
@@ -63,6 +64,13 @@ public final class RunLoop implements PlatformEvents {
   private final SideRecords beside;
   private long started;
   private long entered;
+
+  /** Whether records need to know when the guest was entered. */
+  private final boolean timed;
+
+  /** The deadline that the vCPU was told last. */
+  private long knownDeadline = Long.MIN_VALUE;
+
   private long left;
 
   /** Since the last exit that was not a mere limit. */
@@ -108,6 +116,7 @@ public final class RunLoop implements PlatformEvents {
     this.irqchip = platform.irqchip();
     this.msrs = new MachineMsrs(number, vcpu, irqchip, clock);
     this.sink = sink;
+    this.timed = EnumSet.allOf(ExitKind.class).stream().anyMatch(sink::wants);
     this.beside = new SideRecords(number, vcpu, sink, lastExits);
     this.hostClock = hostClock;
     this.idle = VcpuGroup.newIdle();
@@ -147,7 +156,7 @@ public final class RunLoop implements PlatformEvents {
 
   private void rounds() {
     while (!group.hasEnded()) {
-      final long now = serve();
+      serve();
       if (group.hasEnded()) {
         break;
       }
@@ -158,24 +167,49 @@ public final class RunLoop implements PlatformEvents {
       inject();
       callOthers();
       final long deadline = number == 0 ? timers.nextDeadline() : Long.MAX_VALUE;
-      vcpu.deadline(deadline, now);
+      tellDeadline(deadline);
       group.watchTimers(deadline, number);
       final long limit = clock.retiredLimit(retired(), deadline);
       give();
       int reason = vcpu.enter(limit);
-      left = hostClock.nanoTime();
-      guestTime += left - entered;
+      if (timed) {
+        left = hostClock.nanoTime();
+        guestTime += left - entered;
+      }
       take();
-      clock.advance(left);
+      passed(left);
       while (reason >= 0) {
         reason = handle(reason);
       }
       if (onReset != null && onReset.isWanted()) {
         restart();
       }
-      entered = hostClock.nanoTime();
-      clock.advance(entered);
+      if (timed) {
+        entered = hostClock.nanoTime();
+        clock.advance(entered);
+      }
     }
+  }
+
+  /** Brings the machine's clock to a time, or has it look by itself when somebody asks. */
+  private void passed(final long hostNanos) {
+    if (timed) {
+      clock.advance(hostNanos);
+    } else {
+      clock.passed();
+    }
+  }
+
+  private void tellDeadline(final long deadline) {
+    final boolean changed = deadline != knownDeadline;
+    if (changed && !timed) {
+      // The handler that set it took its time.
+      clock.passed();
+    }
+    if (changed || timed || deadline != Long.MAX_VALUE) {
+      vcpu.deadline(deadline, clock.nanos());
+    }
+    knownDeadline = deadline;
   }
 
   private void take() {
@@ -216,16 +250,14 @@ public final class RunLoop implements PlatformEvents {
     group.rests(number, false);
   }
 
-  /** What is due before an entry, and while halted; the machine's time. */
-  private long serve() {
+  /** What is due before an entry, and while halted. */
+  private void serve() {
     if (input != null) {
       input.drain();
     }
-    final long now = clock.nanos();
-    if (number == 0 && now >= timers.nextDeadline()) {
-      timers.run(now);
+    if (number == 0 && timers.nextDeadline() != Long.MAX_VALUE) {
+      timers.run(clock.nanos());
     }
-    return now;
   }
 
   /** Calls those out of the guest whom this one has sent something, or set a timer for. */
@@ -315,7 +347,12 @@ public final class RunLoop implements PlatformEvents {
     exits++;
     final ExitEvent e = event;
     e.clearPayload();
-    header(e, kind);
+    if (sink.wants(kind)) {
+      header(e, kind);
+      RecordedState.instruction(e, exit);
+    } else {
+      LastExits.brief(e, kind, exit.rip, retired());
+    }
     guestTime = 0;
     RecordedState.payload(e, exit);
   }
@@ -387,9 +424,7 @@ public final class RunLoop implements PlatformEvents {
       }
       case VcpuExit.HOST_FAULT -> {
         begin(ExitKind.PAGE_FAULT);
-        event.detail = (int) exit.address;
-        event.address = 0;
-        event.errorCode = exit.write ? PageFaultError.WRITE : 0;
+        RecordedState.hostFault(event, (int) exit.address);
         finish();
       }
       case VcpuExit.SYSTEM_EVENT -> {
@@ -545,6 +580,7 @@ public final class RunLoop implements PlatformEvents {
       }
     }
     group.sleeps(number, false);
+    knownDeadline = Long.MIN_VALUE;
     idle.reset();
     // The time in the handler of a HLT is the time that the guest slept.
     finish();

@@ -35,6 +35,11 @@ final class VirtualClock implements RunClock {
   }
 
   @Override
+  public void passed() {
+    // Nor here.
+  }
+
+  @Override
   public void deviceExit() {
     skipped += DEVICE_EXIT_NANOS;
   }

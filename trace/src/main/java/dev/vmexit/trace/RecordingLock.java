@@ -27,10 +27,8 @@ final class RecordingLock implements AutoCloseable {
     final FileChannel channel =
         FileChannel.open(file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
     try {
-      final FileLock lock = channel.tryLock();
-      if (lock == null) {
-        throw new IOException(file + ": is locked by another process");
-      }
+      // The file is new: who holds it only looks whether it is taken, for a moment.
+      channel.lock();
     } catch (final IOException | RuntimeException e) {
       channel.close();
       throw e;

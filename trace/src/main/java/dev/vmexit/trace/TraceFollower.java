@@ -12,7 +12,6 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -32,7 +31,7 @@ public final class TraceFollower implements TraceView, AutoCloseable {
       arena.allocate(BatchWriter.MAX_LENGTH + ExitDecoder.SLACK, Long.BYTES);
   private final ExitEvent kept = new ExitEvent();
 
-  private QueueFile file;
+  private final LiveQueue queue;
   private int left;
   private int offset;
   private int length;
@@ -43,7 +42,6 @@ public final class TraceFollower implements TraceView, AutoCloseable {
 
   private TraceReader rest;
   private long expected;
-  private boolean lookedAgain;
   private boolean keptWaits;
   private boolean ended;
   private long records;
@@ -53,6 +51,7 @@ public final class TraceFollower implements TraceView, AutoCloseable {
   private TraceFollower(final Path folder, final TraceManifest manifest) {
     this.folder = folder;
     this.manifest = manifest;
+    queue = new LiveQueue(() -> files(folder), manifest.trace());
   }
 
   /**
@@ -178,16 +177,7 @@ public final class TraceFollower implements TraceView, AutoCloseable {
       decode(event, size);
       offset += size;
       // Some may have come from the ring already.
-      if (event.sequence > expected && manifest.keep().isEmpty() && !lookedAgain) {
-        // Nothing is taken away from this trace: what is missing was not seen as it was written.
-        lookedAgain = true;
-        left = 0;
-        file.close();
-        file = null;
-        return false;
-      }
       if (event.sequence >= expected) {
-        lookedAgain = false;
         return true;
       }
     }
@@ -203,47 +193,22 @@ public final class TraceFollower implements TraceView, AutoCloseable {
   }
 
   private boolean nextBatch() throws IOException {
-    while (true) {
-      if (file == null && !openNext()) {
+    do {
+      if (!queue.next(batch)) {
         return false;
       }
-      // A file that has a successor is written no more: but it may have been just before.
-      if (file.nextLive(batch) || (after(file.file()) != null && file.nextLive(batch))) {
-        if (batch.nextSequence() <= expected) {
-          continue;
-        }
-        length = batch.unpack(room);
-        left = batch.count();
-        offset = 0;
-        decoder.reset();
-        return true;
-      }
-      if (!openNext()) {
-        return false;
-      }
-    }
-  }
-
-  private boolean openNext() throws IOException {
-    final Path next = after(file == null ? null : file.file());
-    if (next == null) {
-      return false;
-    }
-    if (file != null) {
-      file.close();
-    }
-    file = new QueueFile(next, manifest.trace());
+    } while (batch.nextSequence() <= expected);
+    length = batch.unpack(room);
+    left = batch.count();
+    offset = 0;
+    decoder.reset();
     return true;
   }
 
-  /** The file that follows, or null. */
-  private Path after(final Path current) {
-    if (!Files.isDirectory(TraceFolder.queue(folder))) {
-      return null;
-    }
-    final List<Path> files = new ArrayList<>(TraceFolder.queueFiles(folder));
-    files.removeIf(candidate -> current != null && candidate.compareTo(current) <= 0);
-    return files.isEmpty() ? null : files.getFirst();
+  private static List<Path> files(final Path folder) {
+    return Files.isDirectory(TraceFolder.queue(folder))
+        ? TraceFolder.queueFiles(folder)
+        : List.of();
   }
 
   // ---- ring ----
@@ -303,9 +268,7 @@ public final class TraceFollower implements TraceView, AutoCloseable {
   public void close() {
     arena.close();
     try {
-      if (file != null) {
-        file.close();
-      }
+      queue.close();
     } catch (final IOException e) {
       throw new TraceException(folder + ": cannot be closed: " + e.getMessage(), e);
     } finally {

@@ -11,6 +11,8 @@ import dev.vmexit.x86.Seg;
 import dev.vmexit.x86.decode.Decoder;
 import dev.vmexit.x86.decode.Instruction;
 import dev.vmexit.x86.decode.Mnemonic;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 
 /**
@@ -25,6 +27,9 @@ final class InstructionLocator {
 
   /** Place of rip in the window: how far back decoding can begin. */
   static final int HERE = 64;
+
+  /** Bytes that are looked at. */
+  static final int WINDOW = HERE + MAX;
 
   private static final int PAGE_OFFSET = 0xFFF;
   private static final int HLT_OPCODE = 0xF4;
@@ -41,7 +46,10 @@ final class InstructionLocator {
   private final Translation.Result translation = new Translation.Result();
 
   /** Bytes from rip - 64 to rip + 15; which of them could be read. */
-  private final byte[] window = new byte[HERE + MAX];
+  private final byte[] window = new byte[WINDOW];
+
+  /** The same where it had to be put together; lives as long as this. */
+  private final MemorySegment gathered = Arena.ofAuto().allocate(WINDOW);
 
   private final int[] reached = new int[MAX + 1];
 
@@ -306,7 +314,10 @@ final class InstructionLocator {
     return true;
   }
 
-  /** Where the window lies in this process, if it does not cross a page's end; else 0. */
+  /**
+   * Where the window lies in this process: in guest memory, or put together where it crosses a
+   * page's end; 0 where not all of it can be read.
+   */
   private long windowAddress(final long rip, final int codeSize) {
     final long linear =
         codeSize == 8
@@ -314,12 +325,29 @@ final class InstructionLocator {
             : rip + HostMemory.getLong(state + StateLayout.segment(Seg.CS) + StateLayout.SEG_BASE)
                 & 0xFFFF_FFFFL;
     final int offset = (int) linear & PAGE_OFFSET;
-    if (offset < HERE || offset + MAX > PAGE_OFFSET + 1) {
-      return 0;
-    }
     setContext();
+    if (offset < HERE || offset + MAX > PAGE_OFFSET + 1) {
+      return gather(linear - HERE, codeSize == 8);
+    }
     final long host = host(linear & ~(long) PAGE_OFFSET);
     return host == 0 ? 0 : host + offset - HERE;
+  }
+
+  private long gather(final long start, final boolean wide) {
+    final long second = start + WINDOW & ~(long) PAGE_OFFSET;
+    if (!wide && (start < 0 || second > 0xFFFF_FFFFL)) {
+      return 0;
+    }
+    final long firstHost = host(start & ~(long) PAGE_OFFSET);
+    final long secondHost = host(second);
+    if (firstHost == 0 || secondHost == 0) {
+      return 0;
+    }
+    final int inFirst = (int) (second - start);
+    // Safe: both pages are mapped, and the pieces are as long as the room for them.
+    HostMemory.copy(firstHost + (start & PAGE_OFFSET), gathered.address(), inFirst);
+    HostMemory.copy(secondHost, gathered.address() + inFirst, WINDOW - inFirst);
+    return gathered.address();
   }
 
   private void setContext() {

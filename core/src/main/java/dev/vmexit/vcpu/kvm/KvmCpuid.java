@@ -20,6 +20,8 @@ final class KvmCpuid {
   static final int ECX_X2APIC = 1 << 21;
   static final int ECX_TSC_DEADLINE = 1 << 24;
   private static final int ECX_HYPERVISOR = 1 << 31;
+  private static final int ECX_PROTECTION_KEYS = 1 << 3 | 1 << 4;
+  private static final int COMPONENT_PKRU = 9;
   private static final int EDX_HTT = 1 << 28;
   private static final int EDX_APIC = 1 << 9;
   private static final int HYPERVISOR_FIRST = 0x4000_0000;
@@ -88,7 +90,7 @@ final class KvmCpuid {
 
   /**
    * The leaves for one vCPU: no paravirtual clock of KVM's (its pages would be written by no exit
-   * of ours), one core, and the frequencies of TSC and APIC timer in leaf 15H.
+   * of ours), no protection keys, one core, and the frequencies of TSC and APIC timer in leaf 15H.
    *
    * @param localApic bits of leaf 1's ECX that the local APIC has: none where it is in user space
    */
@@ -111,6 +113,23 @@ final class KvmCpuid {
                     e.edx & ~EDX_HTT | EDX_APIC));
         // Cores and threads of the host's package, its performance counters, its frequencies.
         case 4 -> told.add(new Entry(4, e.index, e.flags, e.eax & 0x3FFF, e.ebx, e.ecx, e.edx));
+        // PKRU is not among what the interpreter takes over when it finishes an instruction.
+        case 7 ->
+            told.add(
+                new Entry(
+                    7,
+                    e.index,
+                    e.flags,
+                    e.eax,
+                    e.ebx,
+                    e.index == 0 ? e.ecx & ~ECX_PROTECTION_KEYS : e.ecx,
+                    e.edx));
+        case 0xD -> {
+          if (e.index != COMPONENT_PKRU) {
+            final int eax = e.index == 0 ? e.eax & ~(1 << COMPONENT_PKRU) : e.eax;
+            told.add(new Entry(0xD, e.index, e.flags, eax, e.ebx, e.ecx, e.edx));
+          }
+        }
         case 0xA, 0xB, 0x15, 0x16, 0x1F, 0x8000_001E -> {}
         default -> {
           if (e.leaf < HYPERVISOR_FIRST || e.leaf >= HYPERVISOR_END || e.leaf < 0) {

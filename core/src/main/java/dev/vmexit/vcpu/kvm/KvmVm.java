@@ -99,7 +99,7 @@ public final class KvmVm implements AutoCloseable {
       if (logDirtyPages && !slot.readOnly()) {
         flags |= KvmApi.MEM_LOG_DIRTY_PAGES;
       }
-      setSlot(number, slot, memory.hypervisorAddress(slot), flags);
+      setSlot(number, slot, memory.hypervisorAddress(slot.host()), flags);
     }
   }
 
@@ -126,7 +126,10 @@ public final class KvmVm implements AutoCloseable {
           free++;
         }
         setSlot(
-            free, slot, memory.hypervisorAddress(slot), slot.readOnly() ? KvmApi.MEM_READONLY : 0);
+            free,
+            slot,
+            memory.hypervisorAddress(slot.host()),
+            slot.readOnly() ? KvmApi.MEM_READONLY : 0);
         numbered[free] = slot;
       }
     }

@@ -11,7 +11,7 @@ final class LocatedInstructions {
   private static final int SLOTS = 256;
   private static final int HASH_SHIFT = 56;
   private static final long HASH = 0x9E37_79B9_7F4A_7C15L;
-  private static final int WINDOW = InstructionLocator.HERE + InstructionLocator.MAX;
+  private static final int WINDOW = InstructionLocator.WINDOW;
 
   /** Words of a window; the last one overlaps the one before it. */
   private static final int WORDS = (WINDOW + 7) / 8;

@@ -55,7 +55,7 @@ public final class PageFaultWatch implements Runnable, AutoCloseable {
     touched = new BitSet[slots.size()];
     written = new BitSet[slots.size()];
     for (int i = 0; i < addresses.length; i++) {
-      addresses[i] = memory.hypervisorAddress(slots.get(i));
+      addresses[i] = memory.hypervisorAddress(slots.get(i).host());
       touched[i] = new BitSet();
       written[i] = new BitSet();
     }
