@@ -11,4 +11,12 @@ public interface ScreenSink {
    * @param cursor index of the cell with the cursor, or -1 where none is shown
    */
   void show(short[] cells, int columns, int rows, int cursor);
+
+  /**
+   * What bit 7 of the attributes of all pictures that follow means; before the first call it
+   * blinks.
+   *
+   * @param on blinking characters; else a bright background
+   */
+  default void blinks(final boolean on) {}
 }

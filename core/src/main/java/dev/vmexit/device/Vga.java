@@ -57,6 +57,13 @@ public final class Vga extends BytePortDevice {
   private int sequencerIndex;
   private int graphicsIndex;
   private int crtcIndex;
+
+  /** Register of the attribute controller. */
+  private static final int MODE_CONTROL = 0x10;
+
+  /** Bit 7 of an attribute blinks. */
+  private static final int MODE_BLINK = 1 << 3;
+
   private int attributeIndex;
   private boolean attributeData;
   private int dacMask = 0xFF;
@@ -102,12 +109,14 @@ public final class Vga extends BytePortDevice {
         cells[row * columns + column] = (short) memory.text(2 * (start + row * pitch + column));
       }
     }
+    screen.blinks((attributes[MODE_CONTROL] & MODE_BLINK) != 0);
     screen.show(cells, columns, rows, cursor(start, pitch, columns, rows));
   }
 
   private int cursor(final int start, final int pitch, final int columns, final int rows) {
     final int at = (crtc(0x0E) << 8 | crtc(0x0F)) - start;
-    final boolean hidden = (crtc(0x0A) & 0x20) != 0 || pitch == 0;
+    final boolean noLines = (crtc(0x0A) & 0x1F) > (crtc(0x0B) & 0x1F);
+    final boolean hidden = (crtc(0x0A) & 0x20) != 0 || noLines || pitch == 0;
     if (hidden || at < 0 || at / pitch >= rows || at % pitch >= columns) {
       return -1;
     }
@@ -202,6 +211,7 @@ public final class Vga extends BytePortDevice {
   private void writeAttribute(final int value) {
     if (attributeData) {
       attributes[attributeIndex & 0x1F] = (byte) value;
+      changed();
     } else {
       attributeIndex = value & 0x3F;
     }

@@ -34,6 +34,7 @@ final class TextDisplay implements ScreenSink, AutoCloseable {
   private int nextColumns;
   private int nextRows;
   private int nextCursor;
+  private boolean nextBlinks = true;
   private boolean fresh;
   private boolean closing;
 
@@ -43,6 +44,7 @@ final class TextDisplay implements ScreenSink, AutoCloseable {
   private int columns;
   private int rows;
   private int attribute;
+  private boolean blinks = true;
   private boolean textSeen;
 
   /**
@@ -86,6 +88,11 @@ final class TextDisplay implements ScreenSink, AutoCloseable {
     notifyAll();
   }
 
+  @Override
+  public synchronized void blinks(final boolean on) {
+    nextBlinks = on;
+  }
+
   private void draw() {
     try {
       write("\u001B[?1049h\u001B[0m\u001B[2J");
@@ -94,6 +101,7 @@ final class TextDisplay implements ScreenSink, AutoCloseable {
         final int newColumns;
         final int newRows;
         final int cursor;
+        final boolean newBlinks;
         synchronized (this) {
           while (!fresh && !closing) {
             wait();
@@ -106,6 +114,11 @@ final class TextDisplay implements ScreenSink, AutoCloseable {
           newColumns = nextColumns;
           newRows = nextRows;
           cursor = nextCursor;
+          newBlinks = nextBlinks;
+        }
+        if (newBlinks != blinks) {
+          blinks = newBlinks;
+          columns = 0; // all is drawn anew
         }
         draw(picture, newColumns, newRows, cursor);
         look(picture, newColumns);
@@ -167,9 +180,10 @@ final class TextDisplay implements ScreenSink, AutoCloseable {
     if (wanted != attribute) {
       attribute = wanted;
       final int front = COLOURS[wanted & 7] + ((wanted & BRIGHT) != 0 ? 90 : 30);
-      final int back = COLOURS[wanted >> 4 & 7] + 40;
+      final boolean high = (wanted & 0x80) != 0;
+      final int back = COLOURS[wanted >> 4 & 7] + (high && !blinks ? 100 : 40);
       text.append("\u001B[0;").append(front).append(';').append(back);
-      text.append((wanted & 0x80) != 0 ? ";5m" : "m");
+      text.append(high && blinks ? ";5m" : "m");
     }
     text.append(GLYPHS.charAt(cell & 0xFF));
   }

@@ -84,6 +84,15 @@ final class TextDisplayTest {
   }
 
   @Test
+  void shouldShowBrightBackgroundsWhereNothingBlinks() {
+    try (TextDisplay display = new TextDisplay(out, null, () -> {})) {
+      display.blinks(false);
+      display.show(new short[] {(short) 0x9F41}, 1, 1, -1);
+    }
+    assertTrue(text().contains("\u001B[0;97;104mA"), text());
+  }
+
+  @Test
   void shouldShowTheGlyphsAndColoursOfAPc() {
     try (TextDisplay display = new TextDisplay(out, null, () -> {})) {
       display.show(new short[] {0x1FC4, 0x0401, (short) 0x8E7F}, 3, 1, -1);
