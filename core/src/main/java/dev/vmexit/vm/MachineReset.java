@@ -4,7 +4,7 @@ import dev.vmexit.boot.BootEntry;
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.mmu.Mmu;
 import dev.vmexit.vcpu.StateLayout;
-import dev.vmexit.vcpu.soft.SoftVcpu;
+import dev.vmexit.vcpu.Vcpu;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 
@@ -13,7 +13,8 @@ import java.util.function.Supplier;
  * reset vector, memory as it was left. The disks, the terminal and the clock's battery stay.
  */
 final class MachineReset {
-  private final SoftVcpu vcpu;
+  private final Vcpu vcpu;
+  private final Runnable processor;
   private final Mmu mmu;
   private final BootEntry entry;
   private final MemoryControl memory;
@@ -27,18 +28,21 @@ final class MachineReset {
   /**
    * Makes the reset of one machine.
    *
+   * @param processor puts the vCPU into its reset state
    * @param entry how the processor starts
    * @param platforms makes the machine's devices anew, and makes them the machine's
    * @param told hears by which device the guest reset the machine, in words
    */
   MachineReset(
-      final SoftVcpu vcpu,
+      final Vcpu vcpu,
+      final Runnable processor,
       final Mmu mmu,
       final BootEntry entry,
       final MemoryControl memory,
       final Supplier<PcPlatform> platforms,
       final Consumer<String> told) {
     this.vcpu = vcpu;
+    this.processor = processor;
     this.mmu = mmu;
     this.entry = entry;
     this.memory = memory;
@@ -79,7 +83,7 @@ final class MachineReset {
     wanted = false;
     unrecorded = false;
     final PcPlatform platform = platforms.get();
-    vcpu.reset();
+    processor.run();
     VirtualMachine.apply(entry, vcpu.state());
     HostMemory.putLong(vcpu.state() + StateLayout.TSC_OFFSET, -now);
     memory.map(platform.memoryState());

@@ -347,6 +347,7 @@ public final class VirtualMachine implements AutoCloseable {
     loops[0].onReset(
         new MachineReset(
             soft,
+            soft::reset,
             mmu,
             entry,
             control,
