@@ -57,6 +57,32 @@ final class InitialMemoryTest {
   }
 
   @Test
+  void shouldGiveBackEveryByteWhenPagesThatCompressAndOthersAlternate() throws IOException {
+    final Path file = folder.resolve("memory.bin.gz");
+    final int pages = 600;
+    final byte[] content = new byte[pages * GuestMemory.PAGE_SIZE];
+    final Random random = new Random(2);
+    random.nextBytes(content);
+    for (int page = 0; page < pages; page++) {
+      if (random.nextInt(3) == 0) {
+        final int at = page * GuestMemory.PAGE_SIZE;
+        Arrays.fill(content, at, at + 3000, (byte) page);
+      }
+    }
+    try (GuestMemory memory = memory()) {
+      memory.write(0x10_0000, content, 0, content.length);
+      assertEquals(pages, InitialMemory.save(file, memory));
+    }
+    assertTrue(Files.size(file) < content.length * 9L / 10, "size=" + Files.size(file));
+    try (GuestMemory memory = memory()) {
+      assertEquals(pages, InitialMemory.load(file, memory));
+      final byte[] read = new byte[content.length];
+      memory.read(0x10_0000, read, 0, read.length);
+      assertTrue(Arrays.equals(content, read));
+    }
+  }
+
+  @Test
   void shouldSayWhatIsWrongWithAFile() throws IOException {
     final Path file = saved();
     final byte[] good = Files.readAllBytes(file);
