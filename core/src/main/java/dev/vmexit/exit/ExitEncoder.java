@@ -103,7 +103,7 @@ public final class ExitEncoder {
     }
     long nonZero = nonZero(lengths);
     int changed = (int) Long.compress(nonZero, ONES);
-    final long low = Long.compress(lengths, nonZero * 0xF);
+    final long registerLengths = Long.compress(lengths, nonZero * 0xF);
 
     long word = event.rip ^ base[ExitColumns.RIP];
     base[ExitColumns.RIP] = event.rip;
@@ -173,10 +173,10 @@ public final class ExitEncoder {
     lengths |= bytes << at(ExitColumns.SEQUENCE_HIGH);
 
     nonZero = nonZero(lengths);
-    final int fewer = Integer.bitCount(changed);
-    final int count = fewer + Long.bitCount(nonZero);
+    final int registersChanged = Integer.bitCount(changed);
+    final int count = registersChanged + Long.bitCount(nonZero);
     changed |= (int) Long.compress(nonZero, ONES) << REGISTERS;
-    final long high = Long.compress(lengths, nonZero * 0xF);
+    final long otherLengths = Long.compress(lengths, nonZero * 0xF);
 
     record
         .sequence(event.sequence & 0xFFFF_FFFFL)
@@ -190,8 +190,11 @@ public final class ExitEncoder {
         .counts((short) (event.walkCount | event.writeCount << 4));
 
     final long end;
-    final long first = fewer < REGISTERS ? low | high << (fewer << 2) : low;
-    final long second = fewer == 0 ? 0 : high >>> (64 - (fewer << 2));
+    final long first =
+        registersChanged < REGISTERS
+            ? registerLengths | otherLengths << (registersChanged << 2)
+            : registerLengths;
+    final long second = registersChanged == 0 ? 0 : otherLengths >>> (64 - (registersChanged << 2));
     if ((event.walkCount | event.writeCount) == 0 && event.kind != ExitKind.CPUID) {
       HostMemory.putLong(to, first);
       HostMemory.putLong(to + Long.BYTES, second);
@@ -258,7 +261,12 @@ public final class ExitEncoder {
         || (bulk ? event.walkCount : 0) + event.writeCount > 0
         || event.dataLength > (bulk ? ExitEvent.MAX_DATA : VectorState.LENGTH)) {
       throw new IllegalArgumentException(
-          "kind=" + event.kind + " dataLength=" + event.dataLength + ", allowed: PIO and DMA, 512");
+          "kind="
+              + event.kind
+              + " dataLength="
+              + event.dataLength
+              + ", allowed: PIO and DMA, 512, a checkpoint, "
+              + VectorState.LENGTH);
     }
   }
 

@@ -1,8 +1,6 @@
 package dev.vmexit.memory;
 
 import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 
@@ -10,10 +8,9 @@ import java.lang.invoke.MethodHandle;
  * Compares and exchanges 16 bytes at once: LOCK CMPXCHG16B, for which the JDK has no operation, so
  * that a few bytes of machine code of our own do it, in a page that is mapped once per process.
  *
- * <p>On a host that is no x86-64 or allows no executable mapping, and on a processor without the
- * instruction, it is done in two halves: no longer one step to other threads.
+ * <p>On a host that is no x86-64 or allows no executable mapping it is done in two halves: no
+ * longer one step to other threads.
  */
-@SuppressWarnings("restricted") // the flags file enables native access
 public final class WideExchange {
   /**
    * 32 bytes: what was expected, low half first, replaced by what was found; then the new value.
@@ -60,21 +57,13 @@ public final class WideExchange {
     (byte) 0xC3, // ret
   };
 
-  private static final MethodHandle CALL = link();
+  private static final MethodHandle CALL =
+      HostCode.function(
+          CODE,
+          FunctionDescriptor.of(
+              ValueLayout.JAVA_INT, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG));
 
   private WideExchange() {}
-
-  private static MethodHandle link() {
-    final long page = HostMapping.executable(CODE);
-    return page == 0
-        ? null
-        : Linker.nativeLinker()
-            .downcallHandle(
-                MemorySegment.ofAddress(page),
-                FunctionDescriptor.of(
-                    ValueLayout.JAVA_INT, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG),
-                Linker.Option.critical(false));
-  }
 
   /** Whether 16 bytes are exchanged in one step here. */
   public static boolean isAtomic() {

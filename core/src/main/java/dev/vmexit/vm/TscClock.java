@@ -1,9 +1,7 @@
 package dev.vmexit.vm;
 
-import dev.vmexit.memory.HostMemory;
+import dev.vmexit.memory.HostCode;
 import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import org.agrona.concurrent.NanoClock;
@@ -108,90 +106,62 @@ public final class TscClock implements NanoClock {
     return 1e3 * (1L << FRACTION) / scale;
   }
 
-  /** Code that the processor runs as it is; made once and never given back. */
-  @SuppressWarnings("restricted") // the flags file enables native access
+  /** Two instructions that the JDK has no method for. */
   private static final class Stub {
-    private static final int PAGE = 4096;
-    private static final int CPUID_AT = 64;
-    private static final int PROT_READ_WRITE = 3;
-    private static final int PROT_READ_EXECUTE = 5;
-    private static final int MAP_PRIVATE_ANONYMOUS = 0x22;
     private static final int HIGHEST_LEAF = 0x8000_0000;
     private static final int POWER_LEAF = 0x8000_0007;
     private static final int INVARIANT_TSC = 1 << 8;
 
     /** {@code rdtsc; shl rdx, 32; or rax, rdx; ret}. */
-    private static final int[] RDTSC = {0x0F, 0x31, 0x48, 0xC1, 0xE2, 0x20, 0x48, 0x09, 0xD0, 0xC3};
+    private static final MethodHandle TICKS =
+        function(
+            FunctionDescriptor.of(ValueLayout.JAVA_LONG),
+            0x0F,
+            0x31,
+            0x48,
+            0xC1,
+            0xE2,
+            0x20,
+            0x48,
+            0x09,
+            0xD0,
+            0xC3);
 
     /**
      * {@code push rbx; mov eax, edi; xor ecx, ecx; cpuid; shl rdx, 32; or rax, rdx; pop rbx; ret}.
      */
-    private static final int[] CPUID = {
-      0x53, 0x89, 0xF8, 0x31, 0xC9, 0x0F, 0xA2, 0x48, 0xC1, 0xE2, 0x20, 0x48, 0x09, 0xD0, 0x5B, 0xC3
-    };
-
-    private static final Linker LINKER = Linker.nativeLinker();
-    private static final long CODE = code();
-
-    // Critical: no change of the thread's state, which would cost as much as the clock does. The
-    // code is a few instructions long and calls nothing.
-    private static final MethodHandle TICKS =
-        LINKER.downcallHandle(
-            MemorySegment.ofAddress(CODE),
-            FunctionDescriptor.of(ValueLayout.JAVA_LONG),
-            Linker.Option.critical(false));
     private static final MethodHandle IDENTIFY =
-        LINKER.downcallHandle(
-            MemorySegment.ofAddress(CODE + CPUID_AT),
-            FunctionDescriptor.of(ValueLayout.JAVA_LONG, ValueLayout.JAVA_INT));
+        function(
+            FunctionDescriptor.of(ValueLayout.JAVA_LONG, ValueLayout.JAVA_INT),
+            0x53,
+            0x89,
+            0xF8,
+            0x31,
+            0xC9,
+            0x0F,
+            0xA2,
+            0x48,
+            0xC1,
+            0xE2,
+            0x20,
+            0x48,
+            0x09,
+            0xD0,
+            0x5B,
+            0xC3);
 
     private Stub() {}
 
-    private static long code() {
-      try {
-        final MethodHandle map =
-            LINKER.downcallHandle(
-                LINKER.defaultLookup().findOrThrow("mmap"),
-                FunctionDescriptor.of(
-                    ValueLayout.JAVA_LONG,
-                    ValueLayout.JAVA_LONG,
-                    ValueLayout.JAVA_LONG,
-                    ValueLayout.JAVA_INT,
-                    ValueLayout.JAVA_INT,
-                    ValueLayout.JAVA_INT,
-                    ValueLayout.JAVA_LONG));
-        final MethodHandle protect =
-            LINKER.downcallHandle(
-                LINKER.defaultLookup().findOrThrow("mprotect"),
-                FunctionDescriptor.of(
-                    ValueLayout.JAVA_INT,
-                    ValueLayout.JAVA_LONG,
-                    ValueLayout.JAVA_LONG,
-                    ValueLayout.JAVA_INT));
-        // Safe: a new mapping touches no existing one, as no address is asked for.
-        final long page =
-            (long) map.invokeExact(0L, (long) PAGE, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0L);
-        if (page == -1) {
-          throw new IllegalStateException("mmap of a page failed");
-        }
-        // Safe: both lie in the page, which is ours.
-        put(page, RDTSC);
-        put(page + CPUID_AT, CPUID);
-        if ((int) protect.invokeExact(page, (long) PAGE, PROT_READ_EXECUTE) != 0) {
-          throw new IllegalStateException("mprotect forbids code of ours");
-        }
-        return page;
-      } catch (final RuntimeException | Error e) {
-        throw e;
-      } catch (final Throwable e) {
-        throw new IllegalStateException(e);
+    private static MethodHandle function(final FunctionDescriptor type, final int... code) {
+      final byte[] bytes = new byte[code.length];
+      for (int i = 0; i < code.length; i++) {
+        bytes[i] = (byte) code[i];
       }
-    }
-
-    private static void put(final long address, final int[] bytes) {
-      for (int i = 0; i < bytes.length; i++) {
-        HostMemory.putByte(address + i, bytes[i]);
+      final MethodHandle function = HostCode.function(bytes, type);
+      if (function == null) {
+        throw new IllegalStateException("mprotect forbids code of ours");
       }
+      return function;
     }
 
     static long ticks() {
