@@ -10,6 +10,7 @@ import dev.vmexit.mmu.Fault;
 import dev.vmexit.mmu.Mmu;
 import dev.vmexit.mmu.PagingContext;
 import dev.vmexit.mmu.ShadowMmu;
+import dev.vmexit.vcpu.KernelEvents;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.TableWrites;
 import dev.vmexit.vcpu.Vcpu;
@@ -62,6 +63,10 @@ public final class RunLoop implements PlatformEvents {
   private final Fault fault = new Fault();
   private final LastExits lastExits = new LastExits();
   private final SideRecords beside;
+
+  /** What the host's kernel did for the vCPU; null where nobody wants to know. */
+  private final KernelEvents kernelEvents;
+
   private long exits;
   private boolean windowRequested;
 
@@ -106,6 +111,7 @@ public final class RunLoop implements PlatformEvents {
         new RunTimes(
             clock, hostClock, EnumSet.allOf(ExitKind.class).stream().anyMatch(sink::wants));
     this.beside = new SideRecords(number, vcpu, sink, lastExits);
+    this.kernelEvents = sink.wants(ExitKind.KERNEL) ? vcpu.kernelEvents() : null;
     this.idle = VcpuGroup.newIdle();
     this.waitsForStartup = number > 0 && !platform.hasKernelIrqchip();
     group.onKick(number, vcpu::kick);
@@ -132,6 +138,9 @@ public final class RunLoop implements PlatformEvents {
     }
     try {
       rounds();
+      if (kernelEvents != null) {
+        beside.kernelEnds(kernelEvents);
+      }
     } finally {
       if (holding) {
         give();
@@ -160,6 +169,9 @@ public final class RunLoop implements PlatformEvents {
       times.left();
       take();
       times.leftTold();
+      if (kernelEvents != null) {
+        beside.kernel(kernelEvents, times.started());
+      }
       while (reason >= 0) {
         reason = handle(reason);
       }

@@ -4,6 +4,7 @@ import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.memory.GuestMemory;
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.mmu.Mmu;
+import dev.vmexit.vcpu.KernelEvents;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.TableWrites;
 import dev.vmexit.vcpu.Vcpu;
@@ -52,6 +53,9 @@ public final class KvmVcpu implements Vcpu {
   private PageFaultWatch watch;
 
   private FaultQueue faults;
+
+  /** KVM's own tracepoints; null where nobody asked for them. */
+  private KernelTrace kernelTrace;
 
   private KvmDirtyRing dirtyRing;
 
@@ -180,6 +184,9 @@ public final class KvmVcpu implements Vcpu {
       signal = new VcpuSignal(errno, immediate);
       if (faults != null) {
         faults.bind(Libc.threadId(), signal);
+      }
+      if (kernelTrace != null) {
+        kernelTrace.start(signal);
       }
     }
     final int next = completeOwed();
@@ -530,6 +537,20 @@ public final class KvmVcpu implements Vcpu {
     faults = by.queue(number);
   }
 
+  /** Has this vCPU tell of KVM's own tracepoints; before the first entry. */
+  public void traceKernel(final KernelTracepoints tracepoints) {
+    traceKernel(new KernelTrace(tracepoints, KernelTrace.RING_BYTES));
+  }
+
+  void traceKernel(final KernelTrace trace) {
+    kernelTrace = trace;
+  }
+
+  @Override
+  public KernelEvents kernelEvents() {
+    return kernelTrace;
+  }
+
   /** Marks what this vCPU has written in the memory's dirty log; it does so when full, too. */
   public int harvestDirtyRing() {
     return dirtyRing.harvest();
@@ -594,6 +615,9 @@ public final class KvmVcpu implements Vcpu {
   void release() {
     if (!closed) {
       closed = true;
+      if (kernelTrace != null) {
+        kernelTrace.close();
+      }
       if (signal != null) {
         signal.close();
       }

@@ -19,6 +19,7 @@ import java.nio.charset.StandardCharsets;
  */
 @SuppressWarnings("restricted") // the flags file enables native access
 final class Libc {
+  static final int EPERM = 1;
   static final int ENOENT = 2;
   static final int EINTR = 4;
   static final int E2BIG = 7;
@@ -40,6 +41,8 @@ final class Libc {
   private static final int SIG_UNBLOCK = 1;
   private static final int SIGEV_THREAD_ID = 4;
   private static final int CLOCK_MONOTONIC = 1;
+  private static final long SYS_PERF_EVENT_OPEN = 298;
+  private static final long PERF_FLAG_FD_CLOEXEC = 8;
 
   /** Bytes of the C library's sigset_t; the kernel looks at the first 8. */
   private static final int SIGSET_SIZE = 128;
@@ -84,6 +87,12 @@ final class Libc {
       LINKER.downcallHandle(
           LINKER.defaultLookup().findOrThrow("syscall"),
           FunctionDescriptor.of(LONG, LONG, LONG),
+          Linker.Option.firstVariadicArg(1),
+          Linker.Option.captureCallState("errno"));
+  private static final MethodHandle PERF_EVENT_OPEN =
+      LINKER.downcallHandle(
+          LINKER.defaultLookup().findOrThrow("syscall"),
+          FunctionDescriptor.of(LONG, LONG, LONG, INT, INT, INT, LONG),
           Linker.Option.firstVariadicArg(1),
           Linker.Option.captureCallState("errno"));
   private static final MethodHandle GETPID = call("getpid", FunctionDescriptor.of(INT));
@@ -207,6 +216,25 @@ final class Libc {
     try {
       final long result = (long) SYSCALL.invokeExact(state, number, argument);
       return result < 0 ? failed(state) : (int) result;
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /**
+   * perf_event_open(2), for the calling thread on any CPU.
+   *
+   * @param attr address of a struct perf_event_attr that says its own size
+   * @return the descriptor, or -errno
+   */
+  static int perfEventOpen(final long attr) {
+    final MemorySegment state = errnoState();
+    try {
+      final long fd =
+          (long)
+              PERF_EVENT_OPEN.invokeExact(
+                  state, SYS_PERF_EVENT_OPEN, attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+      return fd < 0 ? failed(state) : (int) fd;
     } catch (final Throwable t) {
       throw unexpected(t);
     }
