@@ -66,6 +66,7 @@ public final class KvmVcpu implements Vcpu {
   private volatile VcpuSignal signal;
 
   private final KickFlag kicks = new KickFlag();
+  private final ImmediateExit immediate;
   private final PortExit ports;
 
   private int owes;
@@ -107,10 +108,18 @@ public final class KvmVcpu implements Vcpu {
     this.state = interpreter.state();
     this.exit = interpreter.exit();
     this.ports = new PortExit(run);
+    this.immediate = new ImmediateExit(run);
   }
 
   /** The part of the construction that can fail. */
   void setUp(final int id, final KvmVm vm) {
+    if (vm.checkExtension(KvmApi.CAP_IMMEDIATE_EXIT) == 0) {
+      throw new KvmUnavailableException(
+          "KVM here lacks KVM_CAP_IMMEDIATE_EXIT, without which a pause could be lost: Linux 4.12"
+              + " and newer have it");
+    }
+    // Asked for here, where a failure can still be told in one line.
+    WakeSignal.number();
     final boolean sync = KvmRegisters.isSyncOffered(vm.checkExtension(KvmApi.CAP_SYNC_REGS));
     registers =
         new KvmRegisters(
@@ -168,7 +177,7 @@ public final class KvmVcpu implements Vcpu {
   @Override
   public int enter(final long retiredLimit) {
     if (signal == null) {
-      signal = new VcpuSignal(errno, fd);
+      signal = new VcpuSignal(errno, immediate);
       if (faults != null) {
         faults.bind(Libc.threadId(), signal);
       }
@@ -237,12 +246,14 @@ public final class KvmVcpu implements Vcpu {
     signal.arm(deadline, deadline - machineNanos);
     if (kicks.entering()) {
       // KVM completes what it owes, and leaves.
-      HostMemory.putByte(r + KvmRun.IMMEDIATE_EXIT, 1);
+      immediate.setMine();
     }
     // Safe: a request without an argument; the page that it writes is mapped until release.
     final int result = Libc.ioctl(errno, fd, KvmApi.RUN, 0);
     kicks.left();
-    HostMemory.putByte(r + KvmRun.IMMEDIATE_EXIT, 0);
+    if (result == -Libc.EINTR) {
+      signal.returned();
+    }
     if (result != -Libc.EAGAIN) {
       pending = false;
       registers.afterRun();
@@ -253,7 +264,6 @@ public final class KvmVcpu implements Vcpu {
   }
 
   private int interrupted() {
-    signal.consume();
     return leave(kicks.take() ? VcpuExit.KICK : VcpuExit.LIMIT);
   }
 
@@ -506,6 +516,14 @@ public final class KvmVcpu implements Vcpu {
     }
   }
 
+  /** Calls the thread out of the guest, or out of its next entry, for nothing; for tests. */
+  void call() {
+    final VcpuSignal bound = signal;
+    if (bound != null) {
+      bound.send();
+    }
+  }
+
   /** Has this vCPU tell of its first touches and writes of guest memory; before the first entry. */
   public void watchFaults(final int number, final PageFaultWatch by) {
     watch = by;
@@ -579,6 +597,7 @@ public final class KvmVcpu implements Vcpu {
       if (signal != null) {
         signal.close();
       }
+      immediate.close();
       if (registers != null) {
         registers.close();
       }
