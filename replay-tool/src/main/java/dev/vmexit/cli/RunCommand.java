@@ -376,7 +376,7 @@ final class RunCommand implements Callable<Integer> {
     final Recorder recorder =
         folder == null
             ? null
-            : Recorder.start(
+            : Recorder.begin(
                 folder,
                 manifest(loaded, kinds, choice.backend()),
                 options,
@@ -424,8 +424,9 @@ final class RunCommand implements Callable<Integer> {
         vm.restartOnReset(hardware::tellRestart);
       }
       if (recorder != null) {
-        placement.pinRecorder(vcpus);
         TraceStart.save(folder, loaded.memory(), vm, vcpus);
+        recorder.awaitOpen();
+        placement.pinRecorder(vcpus);
         vm.commands().onStop(recorder::stopping);
       }
       machine.set(vm);

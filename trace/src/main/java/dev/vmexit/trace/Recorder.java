@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Supplier;
@@ -40,12 +41,21 @@ public final class Recorder implements AutoCloseable {
   private final Path folder;
   private final TraceManifest manifest;
   private final RecordingLock lock;
-  private final QueueWriter queue;
   private final List<Source> sources = new ArrayList<>();
   private final IdleStrategy idle;
   private final RecorderListener listener;
   private final RecorderOptions options;
   private final Thread thread;
+
+  /** Counted down when the queue is open, or could not be opened. */
+  private final CountDownLatch opened = new CountDownLatch(1);
+
+  /** Belongs to the recorder's thread. */
+  private QueueWriter queue;
+
+  /** Why the queue could not be opened, or null; to be read after {@link #opened}. */
+  private Throwable openFailure;
+
   private volatile boolean closing;
   private volatile boolean stopping;
   private long synced;
@@ -95,8 +105,6 @@ public final class Recorder implements AutoCloseable {
                     writerIdle.get())));
       }
       manifest.store(TraceFolder.manifest(folder));
-      queue =
-          new QueueWriter(TraceFolder.queue(folder), manifest.startTime().toEpochMilli(), options);
       started = true;
     } finally {
       if (!started) {
@@ -137,6 +145,32 @@ public final class Recorder implements AutoCloseable {
       final RecorderOptions options,
       final Supplier<IdleStrategy> writerIdle,
       final RecorderListener listener) {
+    final Recorder recorder = begin(folder, manifest, options, writerIdle, listener);
+    boolean open = false;
+    try {
+      recorder.awaitOpen();
+      open = true;
+    } finally {
+      if (!open) {
+        recorder.abandon();
+      }
+    }
+    return recorder;
+  }
+
+  /**
+   * As {@link #start}, while the recorder's thread still opens the queue: that takes longer than
+   * all else, and the caller has a guest to load meanwhile. The rings are there. {@link #awaitOpen}
+   * is to be called before the first exit, {@link #abandon} where that fails.
+   *
+   * @throws TraceException if the folder is in use or cannot be written
+   */
+  public static Recorder begin(
+      final Path folder,
+      final TraceManifest manifest,
+      final RecorderOptions options,
+      final Supplier<IdleStrategy> writerIdle,
+      final RecorderListener listener) {
     final boolean made = TraceFolder.create(folder);
     try {
       final Recorder recorder =
@@ -153,13 +187,40 @@ public final class Recorder implements AutoCloseable {
       recorder.madeFolder = made;
       recorder.thread.start();
       return recorder;
-    } catch (final IOException | InternalError | LinkageError | RuntimeException e) {
-      // LinkageError: the queue's classes do not come up in a process that is ending.
+    } catch (final IOException | InternalError | RuntimeException e) {
       if (!(e instanceof FileAlreadyExistsException)) { // then it is another's recording
         TraceFolder.clear(folder, made);
       }
-      throw new TraceException(folder + ": recording cannot start: " + describe(e), e);
+      throw cannotStart(folder, e);
     }
+  }
+
+  /**
+   * Waits until the queue is open.
+   *
+   * @throws TraceException if it could not be opened
+   */
+  public void awaitOpen() {
+    boolean interrupted = false;
+    while (true) {
+      try {
+        opened.await();
+        break;
+      } catch (final InterruptedException e) {
+        // It takes a fraction of a second; the interrupt is passed on.
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+    if (openFailure != null) {
+      throw cannotStart(folder, openFailure);
+    }
+  }
+
+  private static TraceException cannotStart(final Path folder, final Throwable why) {
+    return new TraceException(folder + ": recording cannot start: " + describe(why), why);
   }
 
   /** Two traces of one place and moment are still of two processes. */
@@ -282,6 +343,17 @@ public final class Recorder implements AutoCloseable {
   }
 
   private void run() {
+    try {
+      queue =
+          new QueueWriter(TraceFolder.queue(folder), manifest.startTime().toEpochMilli(), options);
+    } catch (final Throwable e) {
+      // Among them: the queue's classes do not come up in a process that is ending.
+      openFailure = e;
+      failure = describe(e);
+      return;
+    } finally {
+      opened.countDown();
+    }
     try {
       move();
     } catch (final Throwable e) {
