@@ -30,8 +30,11 @@ public final class ExitDecoder {
   private static final VarHandle BYTES =
       MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
-  /** Columns whose word is an XOR with the last. */
-  private static final int XOR_COLUMNS = (1 << ExitColumns.RETIRED) - 1;
+  /** Columns that change so seldom that one test for all of them pays. */
+  private static final int SYSTEM = (1 << ExitColumns.RETIRED) - (1 << ExitColumns.CS_BASE);
+
+  private static final int REGISTERS = ExitColumns.RIP;
+  private static final int REGISTER_COLUMNS = (1 << REGISTERS) - 1;
 
   /** The bytes of a word by its length; lengths above 8 do not get here. */
   private static final long[] MASK = new long[16];
@@ -45,13 +48,22 @@ public final class ExitDecoder {
   /** Bit 3 of each length of four bits: with another bit it is more than 8. */
   private static final long EIGHTS = 0x8888_8888_8888_8888L;
 
+  private static final long SEVENS = 0x7777_7777_7777_7777L;
   private static final long PAIRS = 0x0F0F_0F0F_0F0F_0F0FL;
   private static final long ONES = 0x0101_0101_0101_0101L;
 
-  /** Words whose lengths of four bits are in one long. */
-  private static final int GROUP = 16;
+  /** Four bits for each of eight. */
+  private static final int[] NIBBLES = new int[1 << Byte.SIZE];
 
-  private final long[] words = new long[ExitColumns.MAX_WORDS + 3];
+  static {
+    for (int bits = 0; bits < NIBBLES.length; bits++) {
+      NIBBLES[bits] = (int) Long.expand(bits, 0x1111_1111L) * 0xF;
+    }
+  }
+
+  /** Lengths of four bits that are read at a time: an even number that is always in one long. */
+  private static final int GROUP = 14;
+
   private final long[] last = new long[ExitColumns.KEPT];
   private final long[] lastAddress = new long[ExitColumns.KINDS];
   private final long[] lastValue = new long[ExitColumns.KINDS];
@@ -114,18 +126,15 @@ public final class ExitDecoder {
       throw damaged("counts", counts);
     }
     final int changed = HostMemory.getInt(address + ExitRecordDecoder.changedEncodingOffset());
-    final int count =
-        Integer.bitCount(changed)
-            + 2 * walkCount
-            + 3 * writeCount
-            + (kind == ExitKind.CPUID.ordinal() ? 2 : 0);
+    final int payload = 2 * walkCount + 3 * writeCount + (kind == ExitKind.CPUID.ordinal() ? 2 : 0);
     final int changes = HostMemory.getShort(address + ExitRecordDecoder.BLOCK_LENGTH);
     final int instructionAt = MIN_LENGTH - 1 + changes;
     if (changed < 0 || instructionAt >= length) {
       throw damaged("changes length", changes);
     }
-    unpack(address + CHANGES, changes, count);
-
+    final long sequence =
+        HostMemory.getUnsignedInt(address + ExitRecordDecoder.sequenceEncodingOffset());
+    event.sequence = sequence;
     event.kind = ExitKind.of(kind);
     event.vcpu = HostMemory.getByte(address + ExitRecordDecoder.vcpuEncodingOffset());
     event.mode = HostMemory.getByte(address + ExitRecordDecoder.modeEncodingOffset());
@@ -135,12 +144,7 @@ public final class ExitDecoder {
     event.detail = HostMemory.getByte(address + ExitRecordDecoder.detailEncodingOffset());
     event.walkCount = walkCount;
     event.writeCount = writeCount;
-    final long sequence =
-        HostMemory.getUnsignedInt(address + ExitRecordDecoder.sequenceEncodingOffset());
-    final int n = columns(event, kind, changed, sequence);
-    if (n < count) {
-      payload(event, n);
-    }
+    words(event, kind, changed, payload, address + CHANGES, changes);
 
     final int instructionLength = HostMemory.getByte(address + instructionAt);
     if (instructionLength > ExitEvent.MAX_INSTRUCTION
@@ -178,107 +182,221 @@ public final class ExitDecoder {
   }
 
   /**
-   * Takes the words apart, 16 at a time. The lengths of all of these are checked before the first
-   * of them is read: then no word can lie outside of {@code length}, whatever the record says.
+   * Takes a record's words apart.
+   *
+   * <p>How many words a record has, and which, no branch predictor can tell, and one wrong guess
+   * costs as much as ten words. So the lengths are spread to where their columns are, zero for one
+   * that has no word, and each column is read. C2 has one instruction for it. The lengths are
+   * checked before the first word is read: then none can lie outside of {@code length}, whatever
+   * the record says.
    */
-  private void unpack(final long address, final int length, final int count) {
-    final long lengths = address + length - ((count + 1) >>> 1);
-    if (lengths < address) {
+  private void words(
+      final ExitEvent event,
+      final int kind,
+      final int changed,
+      final int payload,
+      final long start,
+      final int length) {
+    final int columns = Integer.bitCount(changed);
+    final long lengths = start + length - ((columns + payload + 1) >>> 1);
+    if (lengths < start) {
       throw damaged("changes length", length);
     }
-    final long[] to = words;
-    long from = address;
-    for (int first = 0; first < count; first += GROUP) {
-      long sizes = HostMemory.getLong(lengths + (first >>> 1));
-      if (count - first < GROUP) {
-        sizes &= (1L << (count - first << 2)) - 1;
-      }
-      final boolean tooLong = (sizes & (sizes << 1 | sizes << 2 | sizes << 3) & EIGHTS) != 0;
-      // Sums of pairs, then all of them in the highest byte: at most 128.
-      final long sum = ((sizes & PAIRS) + (sizes >>> 4 & PAIRS)) * ONES >>> 56;
-      if (tooLong || sum > lengths - from) {
-        throw damaged("word lengths", sizes);
-      }
-      // Four at a time, the last of which may be none: a wrong guess of the branch predictor at
-      // each record's end costs as much as they do.
-      final int end = Math.min(count, first + GROUP);
-      for (int i = first; i < end; i += 4) {
-        to[i] = HostMemory.getLong(from) & MASK[(int) sizes & 0xF];
-        from += sizes & 0xF;
-        to[i + 1] = HostMemory.getLong(from) & MASK[(int) (sizes >>> 4) & 0xF];
-        from += sizes >>> 4 & 0xF;
-        to[i + 2] = HostMemory.getLong(from) & MASK[(int) (sizes >>> 8) & 0xF];
-        from += sizes >>> 8 & 0xF;
-        to[i + 3] = HostMemory.getLong(from) & MASK[(int) (sizes >>> 12) & 0xF];
-        from += sizes >>> 12 & 0xF;
-        sizes >>>= 16;
-      }
+    final int registers = Integer.bitCount(changed & REGISTER_COLUMNS);
+    final long first = Long.expand(HostMemory.getLong(lengths), nibbles(changed));
+    final long second =
+        Long.expand(
+            HostMemory.getLong(lengths + (registers >>> 1)) >>> ((registers & 1) << 2),
+            nibbles(changed >>> REGISTERS));
+    final long end = start + sum(first, second);
+    if ((tooLong(first) | tooLong(second)) != 0) {
+      throw damaged("word lengths", first);
     }
-    if (from != lengths) {
+    if (end + sumOf(lengths, columns, payload) != lengths) {
       throw damaged("changes length", length);
+    }
+    columns(event, kind, changed, start, first, second);
+    if (payload != 0) {
+      payload(event, end, lengths, columns);
     }
   }
 
-  private int columns(
-      final ExitEvent event, final int kind, final int changed, final long sequence) {
+  /** Four bits for each of 16. */
+  private static long nibbles(final int bits) {
+    return NIBBLES[bits & 0xFF] & 0xFFFF_FFFFL | (long) NIBBLES[bits >>> 8 & 0xFF] << 32;
+  }
+
+  /** Not zero if one of 16 lengths is more than 8. */
+  private static long tooLong(final long sizes) {
+    return (sizes & SEVENS) + SEVENS & sizes & EIGHTS;
+  }
+
+  /** Sum of 31 lengths that are not too long: of four, then of all of them in the highest byte. */
+  private static long sum(final long first, final long second) {
+    return ((first & PAIRS) + (first >>> 4 & PAIRS) + (second & PAIRS) + (second >>> 4 & PAIRS))
+            * ONES
+        >>> 56;
+  }
+
+  /** Reads the word of so many bytes. */
+  private static long word(final long from, final long size) {
+    return HostMemory.getLong(from) & MASK[(int) size & 0xF];
+  }
+
+  /** Reads one register; returns the bytes of its word. */
+  private static long register(
+      final long[] kept, final long[] to, final int column, final long from, final long sizes) {
+    // Stored twice: a copy of them all at the end would wait for the stores before it.
+    final long now = kept[column] ^ word(from, sizes);
+    kept[column] = now;
+    to[column] = now;
+    return sizes & 0xF;
+  }
+
+  /** Reads all columns. A line for each: in a loop each step loads again what the last one had. */
+  private void columns(
+      final ExitEvent event,
+      final int kind,
+      final int changed,
+      final long start,
+      final long first,
+      final long second) {
     final long[] kept = last;
-    final long[] from = words;
-    int n = 0;
-    for (int bits = changed & XOR_COLUMNS; bits != 0; bits &= bits - 1) {
-      kept[Integer.numberOfTrailingZeros(bits)] ^= from[n++];
+    final long[] to = event.registers;
+    long from = start;
+    from += register(kept, to, 0, from, first);
+    from += register(kept, to, 1, from, first >>> 4);
+    from += register(kept, to, 2, from, first >>> 8);
+    from += register(kept, to, 3, from, first >>> 12);
+    from += register(kept, to, 4, from, first >>> 16);
+    from += register(kept, to, 5, from, first >>> 20);
+    from += register(kept, to, 6, from, first >>> 24);
+    from += register(kept, to, 7, from, first >>> 28);
+    from += register(kept, to, 8, from, first >>> 32);
+    from += register(kept, to, 9, from, first >>> 36);
+    from += register(kept, to, 10, from, first >>> 40);
+    from += register(kept, to, 11, from, first >>> 44);
+    from += register(kept, to, 12, from, first >>> 48);
+    from += register(kept, to, 13, from, first >>> 52);
+    from += register(kept, to, 14, from, first >>> 56);
+    from += register(kept, to, 15, from, first >>> 60);
+
+    long sizes = second;
+    final long rip = kept[ExitColumns.RIP] ^ word(from, sizes);
+    kept[ExitColumns.RIP] = rip;
+    event.rip = rip;
+    from += sizes & 0xF;
+    sizes >>>= 4;
+    final long rflags = kept[ExitColumns.RFLAGS] ^ word(from, sizes);
+    kept[ExitColumns.RFLAGS] = rflags;
+    event.rflags = rflags;
+    from += sizes & 0xF;
+    sizes >>>= 4;
+    if ((changed & SYSTEM) != 0) {
+      for (int i = ExitColumns.CS_BASE; i < ExitColumns.RETIRED; i++) {
+        kept[i] ^= word(from, sizes);
+        from += sizes & 0xF;
+        sizes >>>= 4;
+      }
+    } else {
+      sizes >>>= 4 * (ExitColumns.RETIRED - ExitColumns.CS_BASE);
     }
-    if ((changed & 1 << ExitColumns.RETIRED) != 0) {
-      kept[ExitColumns.RETIRED] += from[n++];
-    }
-    if ((changed & 1 << ExitColumns.HOST_TIME) != 0) {
-      kept[ExitColumns.HOST_TIME] += from[n++];
-    }
-    event.guestTime = (changed & 1 << ExitColumns.GUEST_TIME) != 0 ? from[n++] : 0;
-    event.handlerTime = (changed & 1 << ExitColumns.HANDLER_TIME) != 0 ? from[n++] : 0;
-    if ((changed & 1 << ExitColumns.ADDRESS) != 0) {
-      lastAddress[kind] ^= from[n++];
-    }
-    if ((changed & 1 << ExitColumns.VALUE) != 0) {
-      lastValue[kind] ^= from[n++];
-    }
-    event.errorCode = (changed & 1 << ExitColumns.ERROR_CODE) != 0 ? (int) from[n++] : 0;
-    event.sequence =
-        (changed & 1 << ExitColumns.SEQUENCE_HIGH) != 0 ? sequence | from[n++] << 32 : sequence;
-    System.arraycopy(kept, 0, event.registers, 0, event.registers.length);
-    event.rip = kept[ExitColumns.RIP];
-    event.rflags = kept[ExitColumns.RFLAGS];
     event.csBase = kept[ExitColumns.CS_BASE];
     event.cr0 = kept[ExitColumns.CR0];
     event.cr3 = kept[ExitColumns.CR3];
     event.cr4 = kept[ExitColumns.CR4];
     event.efer = kept[ExitColumns.EFER];
-    event.retired = kept[ExitColumns.RETIRED];
-    event.hostTime = kept[ExitColumns.HOST_TIME];
-    event.address = lastAddress[kind];
-    event.value = lastValue[kind];
-    return n;
+    final long retired = kept[ExitColumns.RETIRED] + word(from, sizes);
+    kept[ExitColumns.RETIRED] = retired;
+    event.retired = retired;
+    from += sizes & 0xF;
+    sizes >>>= 4;
+    final long hostTime = kept[ExitColumns.HOST_TIME] + word(from, sizes);
+    kept[ExitColumns.HOST_TIME] = hostTime;
+    event.hostTime = hostTime;
+    from += sizes & 0xF;
+    sizes >>>= 4;
+    event.guestTime = word(from, sizes);
+    from += sizes & 0xF;
+    sizes >>>= 4;
+    event.handlerTime = word(from, sizes);
+    from += sizes & 0xF;
+    sizes >>>= 4;
+    final long address = lastAddress[kind] ^ word(from, sizes);
+    lastAddress[kind] = address;
+    event.address = address;
+    from += sizes & 0xF;
+    sizes >>>= 4;
+    final long value = lastValue[kind] ^ word(from, sizes);
+    lastValue[kind] = value;
+    event.value = value;
+    from += sizes & 0xF;
+    sizes >>>= 4;
+    event.errorCode = (int) word(from, sizes);
+    from += sizes & 0xF;
+    event.sequence |= word(from, sizes >>> 4) << 32;
   }
 
-  private void payload(final ExitEvent event, final int first) {
-    int n = first;
+  /** Sum of the lengths of the words behind those of the columns. */
+  private static long sumOf(final long lengths, final int columns, final int count) {
+    long sum = 0;
+    for (int i = 0; i < count; i += GROUP) {
+      final long sizes =
+          sizes(lengths, columns + i) & (1L << (Math.min(GROUP, count - i) << 2)) - 1;
+      if (tooLong(sizes) != 0) {
+        throw damaged("word lengths", sizes);
+      }
+      sum += sum(sizes, 0);
+    }
+    return sum;
+  }
+
+  /** Lengths of 15 words or more, from one on. */
+  private static long sizes(final long lengths, final int word) {
+    return HostMemory.getLong(lengths + (word >>> 1)) >>> ((word & 1) << 2);
+  }
+
+  private void payload(
+      final ExitEvent event, final long start, final long lengths, final int columns) {
+    long from = start;
+    int word = columns;
     if (event.kind == ExitKind.CPUID) {
-      event.cpuid[0] = (int) words[n];
-      event.cpuid[1] = (int) (words[n++] >>> 32);
-      event.cpuid[2] = (int) words[n];
-      event.cpuid[3] = (int) (words[n++] >>> 32);
+      final long sizes = sizes(lengths, word);
+      final long low = word(from, sizes);
+      from += sizes & 0xF;
+      final long high = word(from, sizes >>> 4);
+      from += sizes >>> 4 & 0xF;
+      word += 2;
+      event.cpuid[0] = (int) low;
+      event.cpuid[1] = (int) (low >>> 32);
+      event.cpuid[2] = (int) high;
+      event.cpuid[3] = (int) (high >>> 32);
     }
     long frame = event.cr3 & ExitColumns.FRAME;
-    for (int i = 0; i < event.walkCount; i++) {
-      event.walkAddress[i] = words[n++] ^ frame;
-      final long value = words[n++] ^ lastWalk[i];
-      event.walkValue[i] = value;
-      lastWalk[i] = value;
+    final long[] addresses = event.walkAddress;
+    final long[] values = event.walkValue;
+    final long[] kept = lastWalk;
+    final int walkCount = event.walkCount;
+    for (int i = 0; i < walkCount; i++) {
+      final long sizes = sizes(lengths, word);
+      addresses[i] = word(from, sizes) ^ frame;
+      from += sizes & 0xF;
+      final long value = word(from, sizes >>> 4) ^ kept[i];
+      from += sizes >>> 4 & 0xF;
+      word += 2;
+      values[i] = value;
+      kept[i] = value;
       frame = value & ExitColumns.FRAME;
     }
     for (int i = 0; i < event.writeCount; i++) {
-      event.writeAddress[i] = words[n++];
-      event.writeSize[i] = (int) words[n++];
-      event.writeValue[i] = words[n++];
+      final long sizes = sizes(lengths, word);
+      event.writeAddress[i] = word(from, sizes);
+      from += sizes & 0xF;
+      event.writeSize[i] = (int) word(from, sizes >>> 4);
+      from += sizes >>> 4 & 0xF;
+      event.writeValue[i] = word(from, sizes >>> 8);
+      from += sizes >>> 8 & 0xF;
+      word += 3;
     }
   }
 

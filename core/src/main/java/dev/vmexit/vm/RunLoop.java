@@ -20,7 +20,6 @@ import dev.vmexit.x86.Msr;
 import dev.vmexit.x86.Vector;
 import java.util.EnumSet;
 import java.util.List;
-import org.agrona.concurrent.IdleStrategy;
 import org.agrona.concurrent.NanoClock;
 
 /**
@@ -56,7 +55,7 @@ public final class RunLoop implements PlatformEvents {
   private final MachineInput input;
 
   private final RunTimes times;
-  private final IdleStrategy idle;
+  private final HaltWait wait = new HaltWait(HaltWait.FAR_NANOS);
 
   private final ExitEvent event = new ExitEvent();
 
@@ -112,12 +111,15 @@ public final class RunLoop implements PlatformEvents {
             clock, hostClock, EnumSet.allOf(ExitKind.class).stream().anyMatch(sink::wants));
     this.beside = new SideRecords(number, vcpu, sink, lastExits);
     this.kernelEvents = sink.wants(ExitKind.KERNEL) ? vcpu.kernelEvents() : null;
-    this.idle = VcpuGroup.newIdle();
     this.waitsForStartup = number > 0 && !platform.hasKernelIrqchip();
-    group.onKick(number, vcpu::kick);
+    group.onKick(number, vcpu::kick, wait::wake);
     if (number == 0) {
       input = new MachineInput(commands, platform, group, this::checkpoint);
-      commands.onOffer(vcpu::kick);
+      commands.onOffer(
+          () -> {
+            vcpu.kick();
+            wait.wake();
+          });
     } else {
       input = null;
     }
@@ -138,9 +140,7 @@ public final class RunLoop implements PlatformEvents {
     }
     try {
       rounds();
-      if (kernelEvents != null) {
-        beside.kernelEnds(kernelEvents);
-      }
+      beside.kernelEnds(kernelEvents);
     } finally {
       if (holding) {
         give();
@@ -211,11 +211,13 @@ public final class RunLoop implements PlatformEvents {
     beside.memoryMapped(memory.state());
   }
 
-  /** Waits a moment, in which others may work. */
+  /** Waits a moment, in which others may work, until the next timer at most. */
   private void rest() {
+    final long deadline = number == 0 ? timers.nextDeadline() : Long.MAX_VALUE;
+    final long nanos = deadline == Long.MAX_VALUE ? HaltWait.FAR_NANOS : deadline - clock.nanos();
     group.rests(number, true);
     give();
-    idle.idle();
+    wait.await(nanos);
     take();
     group.rests(number, false);
   }
@@ -246,7 +248,7 @@ public final class RunLoop implements PlatformEvents {
     final int vector = irqchip.takeStartup(number);
     if (waitsForStartup && vector >= 0) {
       waitsForStartup = false;
-      idle.reset();
+      wait.reset();
       times.entering();
       StartupState.apply(state, vector);
       vcpu.stateChanged();
@@ -544,13 +546,13 @@ public final class RunLoop implements PlatformEvents {
       if (!interruptible && group.sleeps(number, true)) {
         end(RunEnd.HALTED);
       } else if (!clock.skipTo(timers.nextDeadline())) {
-        group.watchTimers(Long.MIN_VALUE, number);
+        group.watchTimers(timers.nextDeadline(), number);
         rest();
       }
     }
     group.sleeps(number, false);
     times.forgetDeadline();
-    idle.reset();
+    wait.reset();
     // The time in the handler of a HLT is the time that the guest slept.
     finish();
   }

@@ -119,9 +119,13 @@ final class SideRecords implements RecordedDma.Listener {
     lastKernel = hostTime;
   }
 
-  /** The run ends: what was lost of the kernel's events, and not told of, is told. */
+  /**
+   * The run ends: what was lost of the kernel's events, and not told of, is told.
+   *
+   * @param events null where nobody wanted them
+   */
   void kernelEnds(final KernelEvents events) {
-    final long lost = events.untold();
+    final long lost = events == null ? 0 : events.untold();
     if (lost > 0) {
       begin(ExitKind.KERNEL);
       event.detail = KernelEvent.LOST.ordinal();
