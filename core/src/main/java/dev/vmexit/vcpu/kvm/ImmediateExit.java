@@ -1,7 +1,7 @@
 package dev.vmexit.vcpu.kvm;
 
+import dev.vmexit.memory.HostMemory;
 import java.util.concurrent.ConcurrentLinkedDeque;
-import org.agrona.UnsafeApi;
 
 /**
  * A vCPU's {@code kvm_run.immediate_exit}, for threads that may set it at any time, even while
@@ -39,13 +39,11 @@ final class ImmediateExit {
     final Long used = FREE.poll();
     cell = used == null ? newCell() : used;
     target = run + KvmRun.IMMEDIATE_EXIT;
-    UnsafeApi.putLongVolatile(null, cell + TARGET, target);
+    HostMemory.putLongVolatile(cell + TARGET, target);
   }
 
   private static long newCell() {
-    final long memory = UnsafeApi.allocateMemory(2 * CELL);
-    UnsafeApi.setMemory(memory, 2 * CELL, (byte) 0);
-    return memory + CELL - 1 & -CELL;
+    return HostMemory.allocate(2 * CELL) + CELL - 1 & -CELL;
   }
 
   /** Address of the cell, for the signal's handler. */
@@ -55,23 +53,23 @@ final class ImmediateExit {
 
   /** Has KVM_RUN return at once, until {@link #clear}; after {@link #close} nothing. Any thread. */
   void set() {
-    UnsafeApi.getAndAddInt(null, cell + WRITERS, 1);
-    final long at = UnsafeApi.getLongVolatile(null, cell + TARGET);
+    HostMemory.addInt(cell + WRITERS, 1);
+    final long at = HostMemory.getLongVolatile(cell + TARGET);
     if (at != 0) {
-      UnsafeApi.putByteVolatile(null, at, (byte) 1);
+      HostMemory.putByteVolatile(at, 1);
     }
-    UnsafeApi.getAndAddInt(null, cell + WRITERS, -1);
+    HostMemory.addInt(cell + WRITERS, -1);
   }
 
   /** As {@link #set}, by the vCPU's own thread, which knows that the page is mapped. */
   void setMine() {
-    UnsafeApi.putByte(target, (byte) 1);
+    HostMemory.putByte(target, 1);
   }
 
   /** KVM_RUN has returned for it: lets the next one in. By the vCPU's thread. */
   void clear() {
     // Volatile, as what was asked for is looked at next.
-    UnsafeApi.putByteVolatile(null, target, (byte) 0);
+    HostMemory.putByteVolatile(target, 0);
   }
 
   /** From here on the page may be unmapped. */
@@ -80,8 +78,8 @@ final class ImmediateExit {
       return;
     }
     closed = true;
-    UnsafeApi.putLongVolatile(null, cell + TARGET, 0);
-    while (UnsafeApi.getIntVolatile(null, cell + WRITERS) != 0) {
+    HostMemory.putLongVolatile(cell + TARGET, 0);
+    while (HostMemory.getIntVolatile(cell + WRITERS) != 0) {
       Thread.onSpinWait();
     }
     FREE.push(cell);

@@ -1,7 +1,6 @@
 package dev.vmexit.vcpu.kvm;
 
 import dev.vmexit.memory.HostMemory;
-import org.agrona.UnsafeApi;
 
 /**
  * The records that the kernel writes for events of perf_event_open(2), for one reader.
@@ -70,7 +69,7 @@ final class PerfRing {
   /** Goes to the oldest record that was not taken; false where there is none. */
   boolean next() {
     // Pairs with the kernel's store behind a record.
-    final long head = UnsafeApi.getLongAcquire(null, mapping + DATA_HEAD);
+    final long head = HostMemory.getLongAcquire(mapping + DATA_HEAD);
     if (head == tail) {
       return false;
     }
@@ -96,7 +95,7 @@ final class PerfRing {
   void take() {
     tail += HostMemory.getShort(record + LENGTH);
     // Pairs with the kernel's load before it writes there.
-    UnsafeApi.putLongRelease(null, mapping + DATA_TAIL, tail);
+    HostMemory.putLongRelease(mapping + DATA_TAIL, tail);
   }
 
   /** RECORD_* of this record, or another number. */
