@@ -40,7 +40,8 @@ final class KernelTraceCommandTest {
   private static void code(final Assembler a) {
     a.mov(AL, 7);
     a.out(0x80, AL);
-    a.in(AL, 0x61);
+    // The mask of the PIC: no time has a say in it.
+    a.in(AL, 0x21);
     a.mov(AL, 0);
     a.out(0xF4, AL);
   }
