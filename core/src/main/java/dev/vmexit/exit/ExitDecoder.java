@@ -109,7 +109,7 @@ public final class ExitDecoder {
       throw damaged("record length", length);
     }
     final int kind = HostMemory.getByte(address + ExitRecordDecoder.kindEncodingOffset());
-    if (kind > ExitKind.GAP.ordinal()) {
+    if (kind > ExitKind.KERNEL.ordinal()) {
       throw damaged("kind", kind);
     }
     final int state = HostMemory.getByte(address + ExitRecordDecoder.stateEncodingOffset());

@@ -34,6 +34,8 @@ package dev.vmexit.exit;
  * <tr><td>SHUTDOWN</td><td>0</td><td>0</td><td>0</td><td>false</td><td>SHUTDOWN_*</td></tr>
  * <tr><td>GAP</td><td>first lost sequence</td><td>how many</td><td>0</td><td>false</td>
  * <td>GAP_*</td></tr>
+ * <tr><td>KERNEL</td><td colspan="4">as {@link KernelEvent} has it for the tracepoint</td>
+ * <td>its number there</td></tr>
  * </table>
  */
 public final class ExitEvent {
@@ -189,7 +191,7 @@ public final class ExitEvent {
   public boolean write;
   public int detail;
 
-  /** PAGE_FAULT, INJECT: the architecture's error code. */
+  /** PAGE_FAULT, INJECT, KERNEL: the architecture's error code. */
   public int errorCode;
 
   /** CPUID: eax, ebx, ecx, edx. */

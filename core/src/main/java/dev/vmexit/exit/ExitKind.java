@@ -29,7 +29,9 @@ public enum ExitKind {
   /** Left guest mode because another thread asked. */
   KICK,
   /** Records are missing here. */
-  GAP;
+  GAP,
+  /** No exit: what KVM itself did before the exit behind, by a tracepoint of its own. */
+  KERNEL;
 
   private static final ExitKind[] VALUES = values();
 

@@ -21,11 +21,21 @@ public final class HostCode {
    * @return to be kept in a static final field; null where this host runs no such code
    */
   public static MethodHandle function(final byte[] code, final FunctionDescriptor type) {
-    final long page = HostMapping.executable(code);
+    final long page = address(code);
     // Critical: a change of the thread's state would cost as much as the code does.
     return page == 0
         ? null
         : Linker.nativeLinker()
             .downcallHandle(MemorySegment.ofAddress(page), type, Linker.Option.critical(false));
+  }
+
+  /**
+   * Maps machine code that somebody else than Java calls, a signal's handler say.
+   *
+   * @param code position-independent, of one page at most
+   * @return its address, for ever; 0 where this host runs no such code
+   */
+  public static long address(final byte[] code) {
+    return HostMapping.executable(code);
   }
 }

@@ -125,6 +125,43 @@ public final class HostMemory {
     }
   }
 
+  // ---- what another thread, or the kernel, reads and writes at the same time ----
+
+  /** Reads eight bytes, and nothing after it earlier. */
+  public static long getLongAcquire(final long address) {
+    return UnsafeApi.getLongAcquire(null, address);
+  }
+
+  /** Writes eight bytes, and nothing before it later. */
+  public static void putLongRelease(final long address, final long value) {
+    UnsafeApi.putLongRelease(null, address, value);
+  }
+
+  /** Reads four bytes in the one order of all volatile accesses. */
+  public static int getIntVolatile(final long address) {
+    return UnsafeApi.getIntVolatile(null, address);
+  }
+
+  /** Reads eight bytes in the one order of all volatile accesses. */
+  public static long getLongVolatile(final long address) {
+    return UnsafeApi.getLongVolatile(null, address);
+  }
+
+  /** Writes the low byte of a value in the one order of all volatile accesses. */
+  public static void putByteVolatile(final long address, final int value) {
+    UnsafeApi.putByteVolatile(null, address, (byte) value);
+  }
+
+  /** Writes eight bytes in the one order of all volatile accesses. */
+  public static void putLongVolatile(final long address, final long value) {
+    UnsafeApi.putLongVolatile(null, address, value);
+  }
+
+  /** Adds to four bytes as one step, in the one order of all volatile accesses. */
+  public static void addInt(final long address, final int value) {
+    UnsafeApi.getAndAddInt(null, address, value);
+  }
+
   /** Copies between two places outside the heap. */
   public static void copy(final long from, final long to, final long length) {
     UnsafeApi.copyMemory(from, to, length);

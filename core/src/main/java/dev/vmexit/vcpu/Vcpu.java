@@ -101,4 +101,12 @@ public interface Vcpu extends AutoCloseable {
 
   @Override
   void close();
+
+  /**
+   * What the host's kernel tells of its own work for this vCPU; null where nobody asked for that,
+   * or there is no kernel in it. The same for ever.
+   */
+  default KernelEvents kernelEvents() {
+    return null;
+  }
 }

@@ -5,6 +5,7 @@ import dev.vmexit.memory.GuestMemory;
 import dev.vmexit.mmu.Mmu;
 import dev.vmexit.mmu.NestedMmu;
 import dev.vmexit.vcpu.Vcpu;
+import dev.vmexit.vcpu.kvm.KernelTracepoints;
 import dev.vmexit.vcpu.kvm.KvmIrqchip;
 import dev.vmexit.vcpu.kvm.KvmSystem;
 import dev.vmexit.vcpu.kvm.KvmVcpu;
@@ -71,6 +72,12 @@ final class KvmProcessors implements AutoCloseable {
           vcpus[made] = vm.createVcpu(made, memory, interpreter, mmus[made]);
           interpreter = null;
           made++;
+        }
+        if (options.kernelTrace()) {
+          final KernelTracepoints tracepoints = KernelTracepoints.read();
+          for (final Vcpu vcpu : vcpus) {
+            ((KvmVcpu) vcpu).traceKernel(tracepoints);
+          }
         }
         final KvmProcessors processors = new KvmProcessors(vm, irqchip);
         if (options.pageFaults()) {

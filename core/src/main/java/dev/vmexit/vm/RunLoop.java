@@ -10,6 +10,7 @@ import dev.vmexit.mmu.Fault;
 import dev.vmexit.mmu.Mmu;
 import dev.vmexit.mmu.PagingContext;
 import dev.vmexit.mmu.ShadowMmu;
+import dev.vmexit.vcpu.KernelEvents;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.TableWrites;
 import dev.vmexit.vcpu.Vcpu;
@@ -19,7 +20,6 @@ import dev.vmexit.x86.Msr;
 import dev.vmexit.x86.Vector;
 import java.util.EnumSet;
 import java.util.List;
-import org.agrona.concurrent.IdleStrategy;
 import org.agrona.concurrent.NanoClock;
 
 /**
@@ -55,13 +55,17 @@ public final class RunLoop implements PlatformEvents {
   private final MachineInput input;
 
   private final RunTimes times;
-  private final IdleStrategy idle;
+  private final HaltWait wait = new HaltWait(HaltWait.FAR_NANOS);
 
   private final ExitEvent event = new ExitEvent();
 
   private final Fault fault = new Fault();
   private final LastExits lastExits = new LastExits();
   private final SideRecords beside;
+
+  /** What the host's kernel did for the vCPU; null where nobody wants to know. */
+  private final KernelEvents kernelEvents;
+
   private long exits;
   private boolean windowRequested;
 
@@ -106,12 +110,16 @@ public final class RunLoop implements PlatformEvents {
         new RunTimes(
             clock, hostClock, EnumSet.allOf(ExitKind.class).stream().anyMatch(sink::wants));
     this.beside = new SideRecords(number, vcpu, sink, lastExits);
-    this.idle = VcpuGroup.newIdle();
+    this.kernelEvents = sink.wants(ExitKind.KERNEL) ? vcpu.kernelEvents() : null;
     this.waitsForStartup = number > 0 && !platform.hasKernelIrqchip();
-    group.onKick(number, vcpu::kick);
+    group.onKick(number, vcpu::kick, wait::wake);
     if (number == 0) {
       input = new MachineInput(commands, platform, group, this::checkpoint);
-      commands.onOffer(vcpu::kick);
+      commands.onOffer(
+          () -> {
+            vcpu.kick();
+            wait.wake();
+          });
     } else {
       input = null;
     }
@@ -132,6 +140,7 @@ public final class RunLoop implements PlatformEvents {
     }
     try {
       rounds();
+      beside.kernelEnds(kernelEvents);
     } finally {
       if (holding) {
         give();
@@ -160,6 +169,9 @@ public final class RunLoop implements PlatformEvents {
       times.left();
       take();
       times.leftTold();
+      if (kernelEvents != null) {
+        beside.kernel(kernelEvents, times.started());
+      }
       while (reason >= 0) {
         reason = handle(reason);
       }
@@ -199,11 +211,13 @@ public final class RunLoop implements PlatformEvents {
     beside.memoryMapped(memory.state());
   }
 
-  /** Waits a moment, in which others may work. */
+  /** Waits a moment, in which others may work, until the next timer at most. */
   private void rest() {
+    final long deadline = number == 0 ? timers.nextDeadline() : Long.MAX_VALUE;
+    final long nanos = deadline == Long.MAX_VALUE ? HaltWait.FAR_NANOS : deadline - clock.nanos();
     group.rests(number, true);
     give();
-    idle.idle();
+    wait.await(nanos);
     take();
     group.rests(number, false);
   }
@@ -234,7 +248,7 @@ public final class RunLoop implements PlatformEvents {
     final int vector = irqchip.takeStartup(number);
     if (waitsForStartup && vector >= 0) {
       waitsForStartup = false;
-      idle.reset();
+      wait.reset();
       times.entering();
       StartupState.apply(state, vector);
       vcpu.stateChanged();
@@ -532,13 +546,13 @@ public final class RunLoop implements PlatformEvents {
       if (!interruptible && group.sleeps(number, true)) {
         end(RunEnd.HALTED);
       } else if (!clock.skipTo(timers.nextDeadline())) {
-        group.watchTimers(Long.MIN_VALUE, number);
+        group.watchTimers(timers.nextDeadline(), number);
         rest();
       }
     }
     group.sleeps(number, false);
     times.forgetDeadline();
-    idle.reset();
+    wait.reset();
     // The time in the handler of a HLT is the time that the guest slept.
     finish();
   }

@@ -43,6 +43,11 @@ final class RunTimes {
     left = start;
   }
 
+  /** When the run began, by the host's clock. */
+  long started() {
+    return started;
+  }
+
   /** The guest was left; perhaps not yet under the group's lock. */
   void left() {
     if (timed) {

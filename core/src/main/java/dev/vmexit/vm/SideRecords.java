@@ -3,8 +3,10 @@ package dev.vmexit.vm;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
+import dev.vmexit.exit.KernelEvent;
 import dev.vmexit.irq.Irqchip;
 import dev.vmexit.mmu.ShadowMmu;
+import dev.vmexit.vcpu.KernelEvents;
 import dev.vmexit.vcpu.Vcpu;
 
 /**
@@ -22,6 +24,10 @@ final class SideRecords implements RecordedDma.Listener {
   private final ExitEvent event = new ExitEvent();
 
   private long hostTime;
+
+  /** Time of the last event of the kernel's, or of the exit behind them. */
+  private long lastKernel;
+
   private long count;
 
   SideRecords(final int number, final Vcpu vcpu, final ExitSink sink, final LastExits lastExits) {
@@ -92,6 +98,39 @@ final class SideRecords implements RecordedDma.Listener {
       event.detail = ExitEvent.DEBUG_MEMORY;
       event.value = state;
       end();
+    }
+  }
+
+  /**
+   * What the host's kernel did before the exit that is to be told; each has a time of its own,
+   * between those of the records around it. Ends, as nothing is added before the next entry.
+   *
+   * @param started when the run began, by the host's clock
+   */
+  void kernel(final KernelEvents events, final long started) {
+    while (events.hasNext()) {
+      begin(ExitKind.KERNEL);
+      events.next(event);
+      event.hostTime = Math.min(Math.max(event.hostTime - started, lastKernel), hostTime);
+      lastKernel = event.hostTime;
+      // Not among the last exits: those of a guest that died would be hidden behind these.
+      sink.write(event);
+    }
+    lastKernel = hostTime;
+  }
+
+  /**
+   * The run ends: what was lost of the kernel's events, and not told of, is told.
+   *
+   * @param events null where nobody wanted them
+   */
+  void kernelEnds(final KernelEvents events) {
+    final long lost = events == null ? 0 : events.untold();
+    if (lost > 0) {
+      begin(ExitKind.KERNEL);
+      event.detail = KernelEvent.LOST.ordinal();
+      event.value = lost;
+      sink.write(event);
     }
   }
 

@@ -4,8 +4,6 @@ import dev.vmexit.irq.Irqchip;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.util.Arrays;
-import org.agrona.concurrent.BackoffIdleStrategy;
-import org.agrona.concurrent.IdleStrategy;
 
 /**
  * What the run loops of one machine share: the lock under which one of them at a time is out of the
@@ -32,11 +30,12 @@ final class VcpuGroup {
 
   private final int size;
   private final Runnable[] kicks;
+  private final Runnable[] wakes;
 
   /** Will not run again unless another one wakes it. Under the lock, as all below. */
   private final boolean[] asleep;
 
-  /** Waits outside the guest, and looks again soon. */
+  /** Waits outside the guest. */
   private final boolean[] resting;
 
   @SuppressWarnings("UnusedVariable") // through LOCK
@@ -55,13 +54,15 @@ final class VcpuGroup {
   VcpuGroup(final int size) {
     this.size = size;
     kicks = new Runnable[size];
+    wakes = new Runnable[size];
     asleep = new boolean[size];
     resting = new boolean[size];
   }
 
-  /** Tells how a vCPU is called out of the guest. */
-  void onKick(final int number, final Runnable kick) {
+  /** Tells how a vCPU is called out of the guest, and how where it waits outside. */
+  void onKick(final int number, final Runnable kick, final Runnable wake) {
     kicks[number] = kick;
+    wakes[number] = wake;
   }
 
   // ---- the lock ----
@@ -87,18 +88,11 @@ final class VcpuGroup {
     }
   }
 
-  /** A way to wait, the lock given back, for what another vCPU or the clock brings. */
-  static IdleStrategy newIdle() {
-    return new BackoffIdleStrategy(100, 10, 1_000, 200_000);
-  }
-
   // ---- waking each other ----
 
-  /** Calls a vCPU out of the guest; one that rests looks by itself. */
+  /** Calls a vCPU out of the guest, or out of its waiting. */
   private void call(final int number) {
-    if (!resting[number]) {
-      kicks[number].run();
-    }
+    (resting[number] ? wakes : kicks)[number].run();
   }
 
   /** A vCPU is going to wait outside the guest, or is back. */
@@ -163,6 +157,7 @@ final class VcpuGroup {
       for (int i = 0; i < size; i++) {
         if (i != number) {
           kicks[i].run();
+          wakes[i].run();
         }
       }
     }

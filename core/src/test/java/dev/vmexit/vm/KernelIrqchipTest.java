@@ -48,7 +48,7 @@ import org.junit.jupiter.api.Timeout;
 /** Guests whose interrupt controllers and PIT are the kernel's, on the host's own KVM. */
 @Timeout(value = 120, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 final class KernelIrqchipTest {
-  private static final KvmOptions IN_KERNEL = new KvmOptions(true, false);
+  private static final KvmOptions IN_KERNEL = new KvmOptions(true, false, false);
   private static final long ORIGIN = 0x1000;
   private static final int MASTER_BASE = 0x20;
   private static final int SLAVE_BASE = 0x28;

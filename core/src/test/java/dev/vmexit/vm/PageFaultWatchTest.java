@@ -120,7 +120,7 @@ final class PageFaultWatchTest {
         options,
         Peripherals.NONE,
         number -> new Sink(),
-        new KvmOptions(false, true));
+        new KvmOptions(false, true, false));
   }
 
   private void run(final GuestMemory memory, final Consumer<Assembler> body) {

@@ -41,7 +41,9 @@ public final class RandomEvents {
     event.hostTime = state.hostTime;
     event.guestTime = random.nextInt(4) == 0 ? word() : random.nextInt(1000);
     event.handlerTime = random.nextInt(4) == 0 ? 0 : random.nextInt(1000);
-    event.kind = ExitKind.of(random.nextInt(ExitKind.GAP.ordinal()));
+    // All but GAP.
+    final int kind = random.nextInt(ExitKind.values().length - 1);
+    event.kind = ExitKind.of(kind < ExitKind.GAP.ordinal() ? kind : kind + 1);
     event.mode = random.nextInt(256);
     event.interruptState = random.nextInt(16);
     event.address = word();

@@ -2,6 +2,7 @@ package dev.vmexit.analysis;
 
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
+import dev.vmexit.exit.KernelEvent;
 import java.util.Locale;
 
 /** What exits are counted by. */
@@ -17,7 +18,9 @@ public enum Dimension {
   /** Injections, by vector. */
   VECTOR,
   /** All exits, by vCPU. */
-  VCPU;
+  VCPU,
+  /** What KVM did itself, by its tracepoint. */
+  TRACEPOINT;
 
   private static final long FRAME = ~0xFFFL;
 
@@ -34,6 +37,7 @@ public enum Dimension {
               || (event.kind == ExitKind.PAGE_FAULT && event.detail != ExitEvent.PF_REFLECTED);
       case PORT -> event.kind == ExitKind.PIO;
       case VECTOR -> event.kind == ExitKind.INJECT;
+      case TRACEPOINT -> event.kind == ExitKind.KERNEL;
     };
   }
 
@@ -45,6 +49,7 @@ public enum Dimension {
       case GPA -> event.kind == ExitKind.PAGE_FAULT ? event.value & FRAME : event.address;
       case PORT, VECTOR -> event.address;
       case VCPU -> event.vcpu;
+      case TRACEPOINT -> event.detail;
     };
   }
 
@@ -55,6 +60,8 @@ public enum Dimension {
       case RIP -> String.format(Locale.ROOT, "%016x", key);
       case GPA, PORT, VECTOR -> "0x" + Long.toHexString(key);
       case VCPU -> Long.toString(key);
+      case TRACEPOINT ->
+          KernelEvent.of((int) key).map(KernelEvent::shortName).orElse(Long.toString(key));
     };
   }
 }

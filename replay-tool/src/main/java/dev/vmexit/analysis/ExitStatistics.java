@@ -2,6 +2,7 @@ package dev.vmexit.analysis;
 
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
+import dev.vmexit.exit.KernelEvent;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -12,6 +13,7 @@ public final class ExitStatistics {
   private final Dimension dimension;
   private final Long2ObjectHashMap<Entry> entries = new Long2ObjectHashMap<>();
   private final Entry all = new Entry(0);
+  private long lostEvents;
 
   /** Order of rows. */
   public enum Order {
@@ -93,6 +95,9 @@ public final class ExitStatistics {
 
   /** Counts a record, if the dimension covers it. */
   public void add(final ExitEvent event) {
+    if (event.kind == ExitKind.KERNEL && event.detail == KernelEvent.LOST.ordinal()) {
+      lostEvents += Math.max(1, event.value);
+    }
     if (!dimension.covers(event)) {
       return;
     }
@@ -114,6 +119,11 @@ public final class ExitStatistics {
   /** Exits counted. */
   public long count() {
     return all.count;
+  }
+
+  /** Events of the kernel's tracepoints that were lost while the trace was recorded, at least. */
+  public long lostEvents() {
+    return lostEvents;
   }
 
   /** All rows; those that are equal in the order come by key. */

@@ -22,6 +22,9 @@ public final class StatisticsJson {
     json.name("times").value(clockSource);
     json.name("by").value(statistics.dimension().toString().toLowerCase(Locale.ROOT));
     json.name("missing").value(gaps);
+    if (statistics.lostEvents() > 0) {
+      json.name("lostEvents").value(statistics.lostEvents());
+    }
     json.name("rows").array();
     for (final Row row : statistics.rows(order)) {
       row(row, json);

@@ -113,6 +113,8 @@ final class DiffCommand implements Callable<Integer> {
       }
       return given;
     }
+    // What KVM does itself depends on what it did before, and on the host.
+    both.remove(ExitKind.KERNEL);
     if (!a.manifest().backend().equals(b.manifest().backend())) {
       both.retainAll(SEEN_BY_ALL);
     }

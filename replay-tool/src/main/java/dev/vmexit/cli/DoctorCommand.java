@@ -1,5 +1,6 @@
 package dev.vmexit.cli;
 
+import dev.vmexit.vcpu.kvm.KernelTracepoints;
 import dev.vmexit.vcpu.kvm.KvmCapability;
 import dev.vmexit.vcpu.kvm.KvmSystem;
 import dev.vmexit.vcpu.kvm.KvmUnavailableException;
@@ -151,14 +152,11 @@ final class DoctorCommand implements Callable<Integer> {
   }
 
   private void tracing() {
-    final Path events = Path.of("/sys/kernel/tracing/events/kvm");
-    if (Files.isReadable(events)) {
-      ok("tracefs: KVM's own tracepoints can be read");
-    } else {
-      missing(
-          "tracefs, " + events,
-          "nothing yet: no command reads KVM's own tracepoints so far",
-          "as root: mount -t tracefs nodev /sys/kernel/tracing");
+    try {
+      final int count = KernelTracepoints.read().count();
+      ok("tracefs: " + count + " of KVM's own tracepoints, for run --kernel-trace");
+    } catch (final KvmUnavailableException e) {
+      missing("KVM's own tracepoints", "run --kernel-trace is refused", e.getMessage());
     }
     final Optional<String> faults = PageFaultWatch.missing();
     if (faults.isEmpty()) {

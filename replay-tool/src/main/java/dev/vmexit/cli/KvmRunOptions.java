@@ -1,7 +1,10 @@
 package dev.vmexit.cli;
 
+import dev.vmexit.vcpu.KernelEvents;
+import dev.vmexit.vcpu.kvm.KernelTracepoints;
 import dev.vmexit.vm.KvmOptions;
 import dev.vmexit.vm.VirtualMachine;
+import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
 import picocli.CommandLine.Option;
@@ -42,6 +45,20 @@ final class KvmRunOptions {
       })
   private PageFaults pageFaults;
 
+  @Option(
+      names = "--kernel-trace",
+      description = {
+        "With KVM: records of kind KERNEL tell what KVM's own tracepoints",
+        "say of the vCPUs' threads: page-table walks, emulated",
+        "instructions, injections. Needs tracefs, so most often root."
+      })
+  private boolean kernelTrace;
+
+  /** Whether there are to be records of kind KERNEL. */
+  boolean tracesKernel() {
+    return kernelTrace;
+  }
+
   /** Checks what picocli cannot. */
   void check(final boolean hugePages) {
     if (hugePages && watchesMemory()) {
@@ -61,12 +78,36 @@ final class KvmRunOptions {
    */
   KvmOptions options(final BackendChoice choice) {
     final boolean kernel = irqchip == Irqchip.KERNEL;
-    if (choice.backend() == VirtualMachine.Backend.SOFT && (kernel || watchesMemory())) {
+    if (choice.backend() == VirtualMachine.Backend.SOFT
+        && (kernel || watchesMemory() || kernelTrace)) {
       throw new UserException(
-          (kernel ? "--irqchip kernel" : "--page-faults uffd")
+          (kernel ? "--irqchip kernel" : watchesMemory() ? "--page-faults uffd" : "--kernel-trace")
               + " goes with KVM, and this run has the software vCPU; give --backend kvm");
     }
-    return new KvmOptions(kernel, watchesMemory());
+    if (kernelTrace) {
+      KernelTracepoints.missing()
+          .ifPresent(
+              why -> {
+                throw new UserException("--kernel-trace: " + why);
+              });
+    }
+    return new KvmOptions(kernel, watchesMemory(), kernelTrace);
+  }
+
+  /** Says after a run what was lost of the kernel's events, if anything was. */
+  static void report(final VirtualMachine vm, final int vcpus, final PrintWriter err) {
+    long lost = 0;
+    for (int i = 0; i < vcpus; i++) {
+      final KernelEvents events = vm.vcpu(i).kernelEvents();
+      lost += events == null ? 0 : events.lost();
+    }
+    if (lost > 0) {
+      err.println(
+          "vmexit: "
+              + lost
+              + " events of KVM's tracepoints were lost, as they came faster than they were taken;"
+              + " KERNEL records say where");
+    }
   }
 
   /** The run's line on its backend, with what these options change about it; may be empty. */

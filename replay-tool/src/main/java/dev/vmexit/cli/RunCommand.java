@@ -247,6 +247,9 @@ final class RunCommand implements Callable<Integer> {
     if (record != null && noRecord) {
       throw new UserException("give --record or --no-record, not both");
     }
+    if (noRecord && kvm.tracesKernel()) {
+      throw new UserException("--kernel-trace goes with a recording, not with --no-record");
+    }
     if (noRecord && recording.isBounded()) {
       throw new UserException("--roll and --keep go with a recording, not with --no-record");
     }
@@ -284,7 +287,9 @@ final class RunCommand implements Callable<Integer> {
 
   private Set<ExitKind> kinds() {
     if (exits == null) {
-      return EnumSet.allOf(ExitKind.class);
+      return kvm.tracesKernel()
+          ? EnumSet.allOf(ExitKind.class)
+          : EnumSet.complementOf(EnumSet.of(ExitKind.KERNEL));
     }
     final Set<ExitKind> kinds = EnumSet.of(ExitKind.GAP);
     for (final String name : exits.split(",", -1)) {
@@ -304,6 +309,12 @@ final class RunCommand implements Callable<Integer> {
                         .toList()),
             e);
       }
+    }
+    if (kinds.contains(ExitKind.KERNEL) != kvm.tracesKernel()) {
+      throw new UserException(
+          kvm.tracesKernel()
+              ? "--kernel-trace: --exits " + exits + " leaves its records out; add kernel"
+              : "--exits " + exits + ": kernel goes with --kernel-trace");
     }
     return kinds;
   }
@@ -449,6 +460,7 @@ final class RunCommand implements Callable<Integer> {
         System.out.println();
       }
       final int status = RunReport.print(err, result, builtIn, output.trouble(), vm);
+      KvmRunOptions.report(vm, vcpus, err);
       return finish(recorder, folder, result, status, err);
     } finally {
       if (recorder != null && !begun) {

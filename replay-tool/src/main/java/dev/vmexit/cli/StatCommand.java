@@ -123,6 +123,12 @@ final class StatCommand implements Callable<Integer> {
     show(statistics, view, out);
     if (!json) {
       TraceNotes.print(view, out);
+      if (statistics.lostEvents() > 0) {
+        out.println(
+            "Missing of KVM's tracepoints: "
+                + statistics.lostEvents()
+                + " events; dump says where.");
+      }
       TraceNotes.snapshot(folder, out);
     }
     out.flush();

@@ -62,6 +62,10 @@ final class InstructionCheck {
           return true;
         }
       }
+      // The bytes are those that KVM had fetched, in a mode of its own.
+      case KERNEL -> {
+        return true;
+      }
       default -> {
         if (event.instructionLength == 0) {
           return true;

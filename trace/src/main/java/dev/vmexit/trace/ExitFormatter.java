@@ -1,6 +1,7 @@
 package dev.vmexit.trace;
 
 import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.exit.KernelEvent;
 import dev.vmexit.memory.MemoryMap;
 import dev.vmexit.mmu.ShadowMmu;
 import dev.vmexit.x86.PageFaultError;
@@ -98,6 +99,7 @@ public final class ExitFormatter {
           out.append(MemoryMap.text(event.value));
         }
       }
+      case KERNEL -> kernel(event, out);
       case KICK -> out.append(event.detail == ExitEvent.KICK_CHECKPOINT ? "checkpoint" : "");
       case IRQ_WINDOW -> {}
     }
@@ -129,6 +131,34 @@ public final class ExitFormatter {
       out.append('/').append(event.writeSize[i]).append("]=");
       hex(event.writeValue[i], out);
     }
+  }
+
+  /** The tracepoint, and its fields by the kernel's own names. */
+  private static void kernel(final ExitEvent event, final StringBuilder out) {
+    final KernelEvent what = KernelEvent.of(event.detail).orElse(null);
+    if (what == null) {
+      out.append("tracepoint ").append(event.detail);
+      return;
+    }
+    out.append(what.shortName());
+    if (what == KernelEvent.LOST) {
+      out.append(' ')
+          .append(event.value == 0 ? "some" : Long.toString(event.value))
+          .append(" events: they came faster than they were taken");
+    }
+    field(what, KernelEvent.Place.ADDRESS, event.address, out);
+    field(what, KernelEvent.Place.VALUE, event.value, out);
+    field(what, KernelEvent.Place.SIZE, event.size, out);
+    field(what, KernelEvent.Place.WRITE, event.write ? 1 : 0, out);
+    field(what, KernelEvent.Place.ERROR, event.errorCode & 0xFFFF_FFFFL, out);
+  }
+
+  private static void field(
+      final KernelEvent what,
+      final KernelEvent.Place place,
+      final long value,
+      final StringBuilder out) {
+    what.field(place).ifPresent(name -> hex(value, out.append(' ').append(name).append(' ')));
   }
 
   private static void injection(final ExitEvent event, final StringBuilder out) {

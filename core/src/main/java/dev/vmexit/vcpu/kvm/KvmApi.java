@@ -40,7 +40,6 @@ final class KvmApi {
   static final long GET_MSRS = 0xC008_AE88L;
   static final long SET_MSRS = 0x4008_AE89L;
   static final long SET_CPUID2 = 0x4008_AE90L;
-  static final long SET_SIGNAL_MASK = 0x4004_AE8BL;
   static final long NMI = 0xAE9AL;
   static final long GET_VCPU_EVENTS = 0x8040_AE9FL;
   static final long SET_VCPU_EVENTS = 0x4040_AEA0L;

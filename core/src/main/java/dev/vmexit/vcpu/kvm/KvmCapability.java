@@ -3,7 +3,7 @@ package dev.vmexit.vcpu.kvm;
 /** What vmexit uses of KVM beyond its first version, and what a host that lacks it goes without. */
 public enum KvmCapability {
   SYNC_REGS(KvmApi.CAP_SYNC_REGS, "each exit costs three more system calls"),
-  IMMEDIATE_EXIT(KvmApi.CAP_IMMEDIATE_EXIT, "a pause may come one exit late"),
+  IMMEDIATE_EXIT(KvmApi.CAP_IMMEDIATE_EXIT, "KVM is not used, as a pause could be lost"),
   EXIT_ON_EMULATION_FAILURE(
       KvmApi.CAP_EXIT_ON_EMULATION_FAILURE, "what KVM cannot emulate is #UD to the guest"),
   X86_USER_SPACE_MSR(KvmApi.CAP_X86_USER_SPACE_MSR, "accesses to MSRs make no record"),

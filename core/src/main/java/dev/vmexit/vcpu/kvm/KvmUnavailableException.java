@@ -7,4 +7,8 @@ public final class KvmUnavailableException extends RuntimeException {
   public KvmUnavailableException(final String message) {
     super(message);
   }
+
+  public KvmUnavailableException(final String message, final Throwable cause) {
+    super(message, cause);
+  }
 }

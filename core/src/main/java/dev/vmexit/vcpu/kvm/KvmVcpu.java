@@ -4,6 +4,7 @@ import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.memory.GuestMemory;
 import dev.vmexit.memory.HostMemory;
 import dev.vmexit.mmu.Mmu;
+import dev.vmexit.vcpu.KernelEvents;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.TableWrites;
 import dev.vmexit.vcpu.Vcpu;
@@ -53,6 +54,9 @@ public final class KvmVcpu implements Vcpu {
 
   private FaultQueue faults;
 
+  /** KVM's own tracepoints; null where nobody asked for them. */
+  private KernelTrace kernelTrace;
+
   private KvmDirtyRing dirtyRing;
 
   private KvmRegisters registers;
@@ -66,6 +70,7 @@ public final class KvmVcpu implements Vcpu {
   private volatile VcpuSignal signal;
 
   private final KickFlag kicks = new KickFlag();
+  private final ImmediateExit immediate;
   private final PortExit ports;
 
   private int owes;
@@ -107,10 +112,18 @@ public final class KvmVcpu implements Vcpu {
     this.state = interpreter.state();
     this.exit = interpreter.exit();
     this.ports = new PortExit(run);
+    this.immediate = new ImmediateExit(run);
   }
 
   /** The part of the construction that can fail. */
   void setUp(final int id, final KvmVm vm) {
+    if (vm.checkExtension(KvmApi.CAP_IMMEDIATE_EXIT) == 0) {
+      throw new KvmUnavailableException(
+          "KVM here lacks KVM_CAP_IMMEDIATE_EXIT, without which a pause could be lost: Linux 4.12"
+              + " and newer have it");
+    }
+    // Asked for here, where a failure can still be told in one line.
+    WakeSignal.number();
     final boolean sync = KvmRegisters.isSyncOffered(vm.checkExtension(KvmApi.CAP_SYNC_REGS));
     registers =
         new KvmRegisters(
@@ -168,9 +181,12 @@ public final class KvmVcpu implements Vcpu {
   @Override
   public int enter(final long retiredLimit) {
     if (signal == null) {
-      signal = new VcpuSignal(errno, fd);
+      signal = new VcpuSignal(errno, immediate);
       if (faults != null) {
         faults.bind(Libc.threadId(), signal);
+      }
+      if (kernelTrace != null) {
+        kernelTrace.start(signal);
       }
     }
     final int next = completeOwed();
@@ -237,12 +253,14 @@ public final class KvmVcpu implements Vcpu {
     signal.arm(deadline, deadline - machineNanos);
     if (kicks.entering()) {
       // KVM completes what it owes, and leaves.
-      HostMemory.putByte(r + KvmRun.IMMEDIATE_EXIT, 1);
+      immediate.setMine();
     }
     // Safe: a request without an argument; the page that it writes is mapped until release.
     final int result = Libc.ioctl(errno, fd, KvmApi.RUN, 0);
     kicks.left();
-    HostMemory.putByte(r + KvmRun.IMMEDIATE_EXIT, 0);
+    if (result == -Libc.EINTR) {
+      signal.returned();
+    }
     if (result != -Libc.EAGAIN) {
       pending = false;
       registers.afterRun();
@@ -253,7 +271,6 @@ public final class KvmVcpu implements Vcpu {
   }
 
   private int interrupted() {
-    signal.consume();
     return leave(kicks.take() ? VcpuExit.KICK : VcpuExit.LIMIT);
   }
 
@@ -506,10 +523,32 @@ public final class KvmVcpu implements Vcpu {
     }
   }
 
+  /** Calls the thread out of the guest, or out of its next entry, for nothing; for tests. */
+  void call() {
+    final VcpuSignal bound = signal;
+    if (bound != null) {
+      bound.send();
+    }
+  }
+
   /** Has this vCPU tell of its first touches and writes of guest memory; before the first entry. */
   public void watchFaults(final int number, final PageFaultWatch by) {
     watch = by;
     faults = by.queue(number);
+  }
+
+  /** Has this vCPU tell of KVM's own tracepoints; before the first entry. */
+  public void traceKernel(final KernelTracepoints tracepoints) {
+    traceKernel(new KernelTrace(tracepoints, KernelTrace.RING_BYTES));
+  }
+
+  void traceKernel(final KernelTrace trace) {
+    kernelTrace = trace;
+  }
+
+  @Override
+  public KernelEvents kernelEvents() {
+    return kernelTrace;
   }
 
   /** Marks what this vCPU has written in the memory's dirty log; it does so when full, too. */
@@ -576,9 +615,13 @@ public final class KvmVcpu implements Vcpu {
   void release() {
     if (!closed) {
       closed = true;
+      if (kernelTrace != null) {
+        kernelTrace.close();
+      }
       if (signal != null) {
         signal.close();
       }
+      immediate.close();
       if (registers != null) {
         registers.close();
       }

@@ -19,6 +19,7 @@ import java.nio.charset.StandardCharsets;
  */
 @SuppressWarnings("restricted") // the flags file enables native access
 final class Libc {
+  static final int EPERM = 1;
   static final int ENOENT = 2;
   static final int EINTR = 4;
   static final int E2BIG = 7;
@@ -37,12 +38,20 @@ final class Libc {
 
   private static final int PROT_READ_WRITE = 3;
   private static final int MAP_SHARED = 1;
-  private static final int SIG_BLOCK = 0;
+  private static final int SIG_UNBLOCK = 1;
   private static final int SIGEV_THREAD_ID = 4;
   private static final int CLOCK_MONOTONIC = 1;
+  private static final long SYS_PERF_EVENT_OPEN = 298;
+  private static final long PERF_FLAG_FD_CLOEXEC = 8;
 
   /** Bytes of the C library's sigset_t; the kernel looks at the first 8. */
-  static final int SIGSET_SIZE = 128;
+  private static final int SIGSET_SIZE = 128;
+
+  // struct sigaction of the C library: handler 8, mask 128, flags 4, padding 4, restorer 8.
+  private static final int SIGACTION_FLAGS = 136;
+  private static final int SIGACTION_SIZE = 152;
+  private static final int SA_SIGINFO = 4;
+  private static final int SA_RESTART = 0x1000_0000;
 
   private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT;
   private static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG;
@@ -80,15 +89,20 @@ final class Libc {
           FunctionDescriptor.of(LONG, LONG, LONG),
           Linker.Option.firstVariadicArg(1),
           Linker.Option.captureCallState("errno"));
+  private static final MethodHandle PERF_EVENT_OPEN =
+      LINKER.downcallHandle(
+          LINKER.defaultLookup().findOrThrow("syscall"),
+          FunctionDescriptor.of(LONG, LONG, LONG, INT, INT, INT, LONG),
+          Linker.Option.firstVariadicArg(1),
+          Linker.Option.captureCallState("errno"));
   private static final MethodHandle GETPID = call("getpid", FunctionDescriptor.of(INT));
   private static final MethodHandle GETTID = call("gettid", FunctionDescriptor.of(INT));
   private static final MethodHandle TGKILL =
       call("tgkill", FunctionDescriptor.of(INT, INT, INT, INT));
   private static final MethodHandle SIGMASK =
       call("pthread_sigmask", FunctionDescriptor.of(INT, INT, LONG, LONG));
-  private static final MethodHandle SIGNAL = call("signal", FunctionDescriptor.of(LONG, INT, LONG));
-  private static final MethodHandle SIGTIMEDWAIT =
-      call("sigtimedwait", FunctionDescriptor.of(INT, LONG, LONG, LONG));
+  private static final MethodHandle SIGACTION =
+      call("sigaction", FunctionDescriptor.of(INT, INT, LONG, LONG));
   private static final MethodHandle TIMER_CREATE =
       call("timer_create", FunctionDescriptor.of(INT, INT, LONG, LONG));
   private static final MethodHandle TIMER_SETTIME =
@@ -208,6 +222,25 @@ final class Libc {
   }
 
   /**
+   * perf_event_open(2), for the calling thread on any CPU.
+   *
+   * @param attr address of a struct perf_event_attr that says its own size
+   * @return the descriptor, or -errno
+   */
+  static int perfEventOpen(final long attr) {
+    final MemorySegment state = errnoState();
+    try {
+      final long fd =
+          (long)
+              PERF_EVENT_OPEN.invokeExact(
+                  state, SYS_PERF_EVENT_OPEN, attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+      return fd < 0 ? failed(state) : (int) fd;
+    } catch (final Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /**
    * poll(2), without a limit of time.
    *
    * @param descriptors address of so many structs pollfd
@@ -281,15 +314,13 @@ final class Libc {
     }
   }
 
-  /**
-   * Blocks signals in the calling thread.
-   *
-   * @param set address of {@link #SIGSET_SIZE} bytes
-   * @param old address of as many, takes the mask from before
-   */
-  static void blockSignals(final long set, final long old) {
-    try {
-      final int error = (int) SIGMASK.invokeExact(errnoState(), SIG_BLOCK, set, old);
+  /** Lets a signal through to the calling thread, whose creator may have blocked it. */
+  static void unblockSignal(final int signal) {
+    try (Arena arena = Arena.ofConfined()) {
+      final MemorySegment set = arena.allocate(SIGSET_SIZE, 8);
+      set.set(LONG, 0, 1L << signal - 1);
+      // Safe: the set outlives the call, and nobody asks for the mask from before.
+      final int error = (int) SIGMASK.invokeExact(errnoState(), SIG_UNBLOCK, set.address(), 0L);
       if (error != 0) {
         throw failure("pthread_sigmask", error);
       }
@@ -298,30 +329,37 @@ final class Libc {
     }
   }
 
-  /** Lets this process ignore a signal where no thread blocks it. */
-  static void ignoreSignal(final int signal) {
-    final MemorySegment state = errnoState();
-    try {
-      // Safe: no handler, but the constant SIG_IGN, 1.
-      if ((long) SIGNAL.invokeExact(state, signal, 1L) == -1) {
-        throw failure("signal(" + signal + ", SIG_IGN)", -failed(state));
+  /** Whether anybody has set what a signal does to this process. */
+  static boolean hasSignalAction(final int signal) {
+    try (Arena arena = Arena.ofConfined()) {
+      final MemorySegment state = arena.allocate(ERRNO_STATE);
+      final MemorySegment action = arena.allocate(SIGACTION_SIZE, 8);
+      // Safe: the struct outlives the call; no new action is given.
+      if ((int) SIGACTION.invokeExact(state, signal, 0L, action.address()) < 0) {
+        throw failure("sigaction(" + signal + ")", -failed(state));
       }
+      // SIG_DFL is 0.
+      return action.get(LONG, 0) != 0;
     } catch (final Throwable t) {
       throw unexpected(t);
     }
   }
 
   /**
-   * Takes a pending signal of a set, without waiting.
+   * Gives a signal a handler of machine code; system calls that it interrupts go on.
    *
-   * @param set address of {@link #SIGSET_SIZE} bytes
-   * @param zeroTimeout address of a struct timespec of zeros
-   * @return its number, or -errno: EAGAIN where none is pending
+   * @param handler address of a {@code void (int, siginfo_t *, void *)} that stays for ever
    */
-  static int takeSignal(final MemorySegment state, final long set, final long zeroTimeout) {
-    try {
-      final int signal = (int) SIGTIMEDWAIT.invokeExact(state, set, 0L, zeroTimeout);
-      return signal < 0 ? failed(state) : signal;
+  static void handleSignal(final int signal, final long handler) {
+    try (Arena arena = Arena.ofConfined()) {
+      final MemorySegment state = arena.allocate(ERRNO_STATE);
+      final MemorySegment action = arena.allocate(SIGACTION_SIZE, 8);
+      action.set(LONG, 0, handler);
+      action.set(INT, SIGACTION_FLAGS, SA_SIGINFO | SA_RESTART);
+      // Safe: the struct outlives the call, and the C library copies it.
+      if ((int) SIGACTION.invokeExact(state, signal, action.address(), 0L) < 0) {
+        throw failure("sigaction(" + signal + ")", -failed(state));
+      }
     } catch (final Throwable t) {
       throw unexpected(t);
     }
@@ -330,13 +368,15 @@ final class Libc {
   /**
    * Makes a timer of the monotonic clock that signals one thread.
    *
+   * @param value what its signals carry
    * @return the timer's id
    */
-  static long createTimer(final int thread, final int signal) {
+  static long createTimer(final int thread, final int signal, final long value) {
     try (Arena arena = Arena.ofConfined()) {
       final MemorySegment state = arena.allocate(ERRNO_STATE);
       // struct sigevent: value 0, signo 8, notify 12, thread id 16; 64 bytes in all.
       final MemorySegment event = arena.allocate(64, 8);
+      event.set(LONG, 0, value);
       event.set(INT, 8, signal);
       event.set(INT, 12, SIGEV_THREAD_ID);
       event.set(INT, 16, thread);

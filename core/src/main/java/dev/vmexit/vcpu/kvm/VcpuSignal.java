@@ -2,74 +2,78 @@ package dev.vmexit.vcpu.kvm;
 
 import dev.vmexit.memory.HostMemory;
 import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
 
 /**
- * The signal that makes a running KVM_RUN return, and the timer that sends it at a deadline.
+ * Calls a vCPU's thread out of KVM_RUN, now or at a deadline, and not into nothing: first {@code
+ * kvm_run.immediate_exit} is set, then {@link WakeSignal} sent to that one thread.
  *
- * <p>No signal handler is installed, as the JVM has its own. The signal, one of the real-time ones
- * that neither the C library nor HotSpot uses, is blocked in the vCPU's thread and unblocked only
- * inside KVM_RUN (KVM_SET_SIGNAL_MASK): there it interrupts, and is blocked again before anything
- * could be delivered. One that comes while the thread is outside stays pending, and the next
- * KVM_RUN returns at once: no wake-up is lost. It is sent to that one thread alone. The process
- * ignores it, as one from the timer may come when the thread has ended; a blocked signal is queued
- * all the same, inside KVM_RUN too.
+ * <p>Why no wake-up is lost: a KVM_RUN that begins after the write returns EINTR at once; one that
+ * was past its look at the flag is inside the kernel, where the signal interrupts it. The flag
+ * stays until KVM_RUN has returned EINTR, and is cleared before anybody looks for what was wanted.
+ * A signal that comes late, when its cause was seen already, makes one KVM_RUN return for nothing.
+ * The kernel answers one to a thread that has ended with ESRCH.
+ *
+ * <p>From the write to the return one signal is enough, and real-time signals queue: who finds one
+ * on its way sends no other.
  */
 final class VcpuSignal {
-  /** SIGRTMIN as the kernel counts is 32; the C library keeps 32 and 33. */
-  private static final int SIGNAL = 41;
-
-  private static final int MASK_SIZE = 8;
-
   // struct itimerspec: interval seconds, ns; value seconds, ns.
   private static final int VALUE_SECONDS = 16;
   private static final int VALUE_NANOS = 24;
   private static final int TIMER_SPEC_SIZE = 32;
   private static final long NANOS = 1_000_000_000L;
+  private static final VarHandle CALLED;
+
+  static {
+    try {
+      CALLED = MethodHandles.lookup().findVarHandle(VcpuSignal.class, "called", boolean.class);
+    } catch (final ReflectiveOperationException e) {
+      throw new ExceptionInInitializerError(e);
+    }
+  }
 
   private final MemorySegment errno;
+  private final ImmediateExit immediate;
   private final int process;
   private final int thread;
   private final long timer;
-  private final long memory = HostMemory.allocate(Libc.SIGSET_SIZE + 16 + TIMER_SPEC_SIZE);
-  private final long set = memory;
-  private final long zero = memory + Libc.SIGSET_SIZE;
-  private final long spec = zero + 16;
+  private final long spec = HostMemory.allocate(TIMER_SPEC_SIZE);
 
   private long armed = Long.MAX_VALUE;
+
+  /** A signal is on its way, and KVM_RUN has not returned for it. */
+  @SuppressWarnings("UnusedVariable") // through CALLED
+  private boolean called;
 
   /**
    * Binds the calling thread, for its lifetime, to a vCPU.
    *
    * @param errno room for the errno of this thread's calls
-   * @param fd the vCPU's descriptor
+   * @param immediate the vCPU's; closed after this
    */
-  VcpuSignal(final MemorySegment errno, final int fd) {
+  VcpuSignal(final MemorySegment errno, final ImmediateExit immediate) {
     this.errno = errno;
+    this.immediate = immediate;
     process = Libc.processId();
     thread = Libc.threadId();
-    Libc.ignoreSignal(SIGNAL);
-    HostMemory.putLong(set, 1L << SIGNAL - 1);
-    final long old = HostMemory.allocate(Libc.SIGSET_SIZE);
-    final long mask = HostMemory.allocate(4 + MASK_SIZE);
-    try {
-      Libc.blockSignals(set, old);
-      HostMemory.putInt(mask, MASK_SIZE);
-      HostMemory.putLong(mask + 4, HostMemory.getLong(old) & ~(1L << SIGNAL - 1));
-      // Safe: the struct has the 8 bytes of mask that it says, KVM copies it.
-      final int result = Libc.ioctl(errno, fd, KvmApi.SET_SIGNAL_MASK, mask);
-      if (result < 0) {
-        throw Libc.failure("KVM_SET_SIGNAL_MASK", -result);
-      }
-    } finally {
-      HostMemory.free(old);
-      HostMemory.free(mask);
-    }
-    timer = Libc.createTimer(thread, SIGNAL);
+    Libc.unblockSignal(WakeSignal.number());
+    timer = Libc.createTimer(thread, WakeSignal.number(), immediate.address());
   }
 
-  /** Interrupts the vCPU's thread in KVM_RUN, or in its next one. Any thread. */
+  /** Has the vCPU's thread leave KVM_RUN, or its next one. Any thread. */
   void send() {
-    Libc.signalThread(process, thread, SIGNAL);
+    immediate.set();
+    // Pairs with returned(): who finds the mark was before it, and what he wants is seen there.
+    if ((boolean) CALLED.getAndSet(this, true)) {
+      return;
+    }
+    while (Libc.signalThread(process, thread, WakeSignal.number()) == -Libc.EAGAIN
+        && (boolean) CALLED.getVolatile(this)) {
+      // This user's queue of signals is full; until there is room the vCPU may come by itself.
+      Thread.yield();
+    }
   }
 
   /**
@@ -91,18 +95,19 @@ final class VcpuSignal {
     Libc.armTimer(errno, timer, spec);
   }
 
-  /** After KVM_RUN was interrupted: takes what is pending; the timer may have been it. */
-  void consume() {
+  /**
+   * KVM_RUN has returned EINTR; before anybody looks for what was wanted. The timer may have been
+   * it, and is to be set anew.
+   */
+  void returned() {
+    CALLED.setVolatile(this, false);
+    immediate.clear();
     armed = Long.MIN_VALUE;
-    // Safe: set and timeout are ours until close.
-    while (Libc.takeSignal(errno, set, zero) > 0) {
-      // The next one.
-    }
   }
 
-  /** Ends the timer; the thread keeps the signal blocked, as a late one may be pending. */
+  /** Ends the timer. */
   void close() {
     Libc.deleteTimer(timer);
-    HostMemory.free(memory);
+    HostMemory.free(spec);
   }
 }

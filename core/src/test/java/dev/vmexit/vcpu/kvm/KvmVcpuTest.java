@@ -25,7 +25,9 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
@@ -37,9 +39,12 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The vCPU on this host's own /dev/kvm. */
-@Timeout(value = 60, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
+@Timeout(value = 300, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 final class KvmVcpuTest {
   private static final long NO_SLOT = 0xD000_0000L;
+
+  /** Kicks of the stress test. */
+  private static final int KICKS = Integer.getInteger("vmexit.kicks", 2_000);
 
   @TempDir private Path folder;
 
@@ -225,7 +230,7 @@ final class KvmVcpuTest {
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
   void shouldAnswerEveryKickWhenTheGuestNeverStops(final boolean withExits) throws Exception {
-    final int rounds = 2_000;
+    final int rounds = KICKS;
     final AtomicInteger kicked = new AtomicInteger();
     final AtomicInteger answered = new AtomicInteger();
     final AtomicInteger late = new AtomicInteger();
@@ -261,6 +266,10 @@ final class KvmVcpuTest {
               "vcpu0");
       thread.start();
       for (int i = 0; i < rounds && thread.isAlive(); i++) {
+        // At once the vCPU is still outside, later it is just entering, or in the guest.
+        for (int wait = i & 0xFF; wait > 0; wait--) {
+          Thread.onSpinWait();
+        }
         guest.vcpu.kick();
         kicked.set(i + 1);
         while (answered.get() <= i && thread.isAlive()) {
@@ -271,6 +280,107 @@ final class KvmVcpuTest {
       assertEquals(List.of(), troubles);
       assertEquals(rounds, answered.get());
       assertEquals(0, late.get(), "an entry after the kick is the kick's");
+    }
+  }
+
+  /** No wake-up of the timer is lost though it may fire at any moment of entry and exit. */
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void shouldLeaveAtEachDeadlineWhenTheyAreShort(final boolean withExits) {
+    final Consumer<Assembler> code =
+        a -> {
+          final Label again = a.here();
+          if (withExits) {
+            a.out(0x80, AL);
+          }
+          a.jmp(again);
+        };
+    try (BareKvm guest = new BareKvm(BootEntry.Mode.LONG64, code)) {
+      for (int i = 0; i < KICKS; i++) {
+        // From none to some tens of microseconds: before, in and behind the entry.
+        final long now = i * 100_000L;
+        guest.vcpu.deadline(now + i % 64 * 700L, now);
+        int reason;
+        do {
+          reason = guest.vcpu.enter(Long.MAX_VALUE);
+        } while (reason == VcpuExit.PIO);
+        assertEquals(VcpuExit.LIMIT, reason, guest.vcpu::failure);
+      }
+    }
+  }
+
+  /** Who kicks does not know that the vCPU is gone; its page is unmapped, or another one's. */
+  @Test
+  void shouldTouchNothingOfAClosedVcpuWhenKicksStillCome() throws Exception {
+    final AtomicReference<BareKvm> current = new AtomicReference<>();
+    final AtomicBoolean through = new AtomicBoolean();
+    final AtomicInteger kicks = new AtomicInteger();
+    final Thread kicker =
+        new Thread(
+            () -> {
+              while (!through.get()) {
+                final BareKvm guest = current.get();
+                if (guest != null) {
+                  guest.vcpu.kick();
+                  guest.vcpu.call();
+                  kicks.incrementAndGet();
+                }
+              }
+            });
+    kicker.start();
+    try {
+      for (int i = 0; i < 200; i++) {
+        try (BareKvm guest = new BareKvm(BootEntry.Mode.LONG64, a -> a.jmp(a.here()))) {
+          guest.vcpu.deadline(1, 0);
+          final int before = kicks.get();
+          current.set(guest);
+          int reason;
+          do {
+            reason = guest.vcpu.enter(Long.MAX_VALUE);
+          } while (kicks.get() == before);
+          assertTrue(reason == VcpuExit.KICK || reason == VcpuExit.LIMIT, guest.vcpu::failure);
+        }
+      }
+    } finally {
+      through.set(true);
+      kicker.join();
+    }
+  }
+
+  /** A call that nobody wanted anything by ends one entry, as a mere limit does. */
+  @Test
+  void shouldMakeNothingOfAWakeUpThatComesLate() {
+    try (BareKvm guest = new BareKvm(BootEntry.Mode.LONG64, a -> twoPorts(a))) {
+      assertEquals(VcpuExit.PIO, guest.vcpu.enter(Long.MAX_VALUE));
+      guest.vcpu.call();
+      assertEquals(VcpuExit.LIMIT, guest.vcpu.enter(Long.MAX_VALUE));
+      assertEquals(VcpuExit.PIO, guest.vcpu.enter(Long.MAX_VALUE));
+      assertEquals(0x81, guest.vcpu.exit().address);
+    }
+  }
+
+  private static void twoPorts(final Assembler a) {
+    a.out(0x80, AL);
+    a.out(0x81, AL);
+  }
+
+  @Test
+  void shouldLeaveTheSignalsOfOthersAlone() throws IOException {
+    try (BareKvm guest = new BareKvm(BootEntry.Mode.LONG64, a -> a.hlt())) {
+      assertEquals(VcpuExit.HLT, enter(guest));
+    }
+    final long caught = signals("SigCgt:");
+    assertTrue((caught >> WakeSignal.number() - 1 & 1) != 0, "ours has a handler");
+    assertEquals(0, signals("SigIgn:") >> 33, "no real-time signal is ignored");
+    assertTrue(Libc.hasSignalAction(WakeSignal.number()));
+    // SIGUSR2, by which HotSpot stops its threads.
+    assertTrue(Libc.hasSignalAction(12));
+  }
+
+  private static long signals(final String line) throws IOException {
+    try (Stream<String> lines = Files.lines(Path.of("/proc/self/status"))) {
+      final String mask = lines.filter(l -> l.startsWith(line)).findFirst().orElseThrow();
+      return Long.parseUnsignedLong(mask.substring(line.length()).strip(), 16);
     }
   }
 
