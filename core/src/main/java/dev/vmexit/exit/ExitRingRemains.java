@@ -149,6 +149,11 @@ public final class ExitRingRemains {
             + ExitRing.fileOffset((int) from & (capacity - 1));
   }
 
+  /** Whether, at the end, each byte was of a record: none was being written. */
+  public boolean isWhole() {
+    return !ended;
+  }
+
   /** Where the record is, raw. */
   public long address() {
     return buffer.addressOffset() + offset;

@@ -57,4 +57,9 @@ public final class ExitRingSnapshot {
     to.putLong(tailIndex, tail);
     return copy;
   }
+
+  /** Has {@link #take} copy it again, though nothing may have been written since. */
+  public void again() {
+    seen = -1;
+  }
 }

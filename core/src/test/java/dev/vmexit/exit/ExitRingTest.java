@@ -189,20 +189,21 @@ final class ExitRingTest {
   void shouldReadFromTheLastCommitWhenLeftBehind() throws IOException {
     final ExitRingWriter writer = writer(ExitRing.MIN_CAPACITY, ALL);
     final RandomEvents events = new RandomEvents(6);
-    for (int i = 0; i < 100; i++) {
+    final int full = ExitRingWriter.FULL_INTERVAL;
+    for (int i = 0; i < full + 36; i++) {
       events.next(written);
       writer.write(written);
     }
     final ExitRingReader live = ExitRingReader.live(writer.file());
-    assertEquals(64, live.drain(this::decode, 64));
+    assertEquals(full, live.drain(this::decode, full));
     live.commit();
     live.release();
     assertEquals(36, live.drain(this::decode, 1000));
     // No commit, no close: the process is gone, the file stays.
     try (ExitRing ring = ExitRing.openReadOnly(folder.resolve("ring"))) {
-      final ExitRingRemains remains = new ExitRingRemains(ring, 64);
+      final ExitRingRemains remains = new ExitRingRemains(ring, full);
       decoder.reset();
-      for (int i = 64; i < 100; i++) {
+      for (int i = full; i < full + 36; i++) {
         assertTrue(remains.next());
         decoder.decode(remains.address(), remains.length(), read);
         assertEquals(i, read.sequence);

@@ -54,8 +54,14 @@ final class RingFollower implements AutoCloseable {
   /** Delivers the record of a number; false where the last look has not found it. */
   boolean next(final ExitEvent event, final long expected) {
     while (remains != null) {
-      if (!remains.next() || !isNext(event, expected)) {
-        remains = null; // the rest when it is written, or by the queue
+      final boolean there = remains.next();
+      if (!there || !isNext(event, expected)) {
+        // What was half written, or comes behind records that went to the queue meanwhile, is
+        // looked at again: perhaps nothing more will be written.
+        if (there || !remains.isWhole()) {
+          snapshot.again();
+        }
+        remains = null;
         return false;
       }
       if (event.sequence == expected) {

@@ -8,12 +8,16 @@ import dev.vmexit.exit.EventAssert;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitRing;
+import dev.vmexit.exit.ExitRingReader;
+import dev.vmexit.exit.ExitRingWriter;
 import dev.vmexit.exit.RandomEvents;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.EnumSet;
 import java.util.List;
 import org.agrona.concurrent.BackoffIdleStrategy;
+import org.agrona.concurrent.YieldingIdleStrategy;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -116,6 +120,39 @@ final class FollowTest {
       assertTrue(follower.ended());
       assertEquals(5_040, follower.records());
       assertTrue(follower.manifest().complete());
+    }
+  }
+
+  /** The recorder moves a batch to the queue between a look at the queue and one at the ring. */
+  @Test
+  void shouldFindTheRingsRecordsAgainWhenThoseBeforeHaveComeByTheQueue() throws IOException {
+    final int moved = ExitRingWriter.FULL_INTERVAL;
+    final Path file = folder.resolveSibling("ring");
+    try (ExitRingWriter writer =
+            ExitRingWriter.create(
+                file,
+                ExitRing.MIN_CAPACITY,
+                0,
+                EnumSet.allOf(ExitKind.class),
+                YieldingIdleStrategy.INSTANCE);
+        RingFollower follower = new RingFollower(file, 0)) {
+      final RandomEvents events = new RandomEvents(SEED);
+      for (int i = 0; i <= moved; i++) {
+        events.next(event);
+        writer.write(event);
+      }
+      final ExitRingReader reader = ExitRingReader.live(writer.file());
+      assertEquals(moved, reader.drain((buffer, offset, length) -> true, moved));
+      reader.commit();
+      reader.release();
+      assertTrue(follower.look(0));
+      assertFalse(follower.next(event, 0));
+      assertTrue(follower.look(moved));
+      assertTrue(follower.next(event, moved));
+      assertEquals(moved, event.sequence);
+      assertFalse(follower.next(event, moved + 1));
+      assertFalse(follower.look(moved + 1));
+      writer.file().close();
     }
   }
 

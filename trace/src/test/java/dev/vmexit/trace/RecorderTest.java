@@ -38,6 +38,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 final class RecorderTest {
+  private static final int FULL = ExitRingWriter.FULL_INTERVAL;
+
   @TempDir Path temporary;
 
   private final ExitEvent event = new ExitEvent();
@@ -395,7 +397,8 @@ final class RecorderTest {
     copyFolder(folder, early);
     final RandomEvents events = new RandomEvents(6);
     final ExitRingWriter sink = recorder.sink(0);
-    for (int i = 0; i < 130; i++) {
+    final int all = 2 * FULL + 2;
+    for (int i = 0; i < all; i++) {
       events.next(event);
       sink.write(event);
     }
@@ -404,33 +407,33 @@ final class RecorderTest {
         TraceFolder.ring(early, 0),
         StandardCopyOption.REPLACE_EXISTING);
     recorder.close();
-    // The queue as it was before the first batch, the ring as if 64 records had been moved.
-    final long head = headOfRecord64(TraceFolder.ring(early, 0));
+    // The queue as it was before the first batch, the ring as if some records had been moved.
+    final long head = headBehindFirst(TraceFolder.ring(early, 0));
     assertTrue(head > 0);
     try (TraceReader reader = TraceReader.open(early)) {
       assertTrue(reader.next(event));
       assertEquals(ExitKind.GAP, event.kind);
       assertEquals(0, event.address);
-      assertEquals(64, event.value);
-      for (int i = 64; i < 130; i++) {
+      assertEquals(FULL, event.value);
+      for (int i = FULL; i < all; i++) {
         assertTrue(reader.next(event));
         assertEquals(i, event.sequence);
       }
       assertFalse(reader.next(event));
-      assertEquals(64, reader.gaps());
-      assertEquals(66, reader.records());
+      assertEquals(FULL, reader.gaps());
+      assertEquals(all - FULL, reader.records());
     }
   }
 
-  /** Moves the head of a ring's file behind its first 64 records. */
-  private static long headOfRecord64(final Path ring) throws IOException {
+  /** Moves the head of a ring's file to its second full record. */
+  private static long headBehindFirst(final Path ring) throws IOException {
     try (FileChannel channel =
         FileChannel.open(ring, StandardOpenOption.READ, StandardOpenOption.WRITE)) {
       final ByteBuffer all = ByteBuffer.allocate((int) channel.size());
       channel.read(all, 0);
       all.order(java.nio.ByteOrder.LITTLE_ENDIAN);
       int position = 0;
-      for (int i = 0; i < 64; i++) {
+      for (int i = 0; i < FULL; i++) {
         position += all.getInt(4096 + position) + 7 & -8;
       }
       final int head =
