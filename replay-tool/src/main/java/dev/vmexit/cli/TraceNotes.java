@@ -68,7 +68,9 @@ final class TraceNotes {
   /** Prints a line for a recording that was cut off. */
   static void closing(final TraceView reader, final PrintWriter out) {
     final TraceManifest manifest = reader.manifest();
-    if (!manifest.complete()) {
+    if (reader.recording()) {
+      out.println("This trace is being recorded; it is read up to this moment, see --follow.");
+    } else if (!manifest.complete()) {
       out.println(
           "This recording was not closed"
               + (manifest.endReason().isEmpty() ? "" : " (" + manifest.endReason() + ")")
@@ -79,13 +81,24 @@ final class TraceNotes {
   }
 
   /**
-   * Prints a line for a damaged trace, of which only what is whole was shown.
+   * Prints a line for a damaged trace, of which only what is whole was shown; or for one that
+   * changed while it was read, which is no damage.
    *
    * @return the exit status
    */
   static int damages(final Path folder, final TraceView reader, final PrintWriter err) {
     final List<TraceDamage> damages = reader.damages();
     if (damages.isEmpty()) {
+      return ExitStatus.OK;
+    }
+    if (reader.recording()) {
+      err.println(
+          "vmexit: "
+              + folder
+              + ": is being recorded, and has changed while it was read: "
+              + reader.gaps()
+              + " records could not be read; follow it, or read it when its run has ended");
+      err.flush();
       return ExitStatus.OK;
     }
     err.println("vmexit: " + summary(folder, reader));

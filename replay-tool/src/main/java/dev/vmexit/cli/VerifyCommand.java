@@ -31,6 +31,9 @@ final class VerifyCommand implements Callable<Integer> {
     final PrintWriter out = spec.commandLine().getOut();
     final int status;
     try (TraceReader reader = TraceReader.open(folder)) {
+      if (reader.recording()) {
+        throw new UserException(folder + ": is being recorded: verify it when its run has ended");
+      }
       final ExitEvent event = new ExitEvent();
       long dropped = 0;
       while (reader.next(event)) {

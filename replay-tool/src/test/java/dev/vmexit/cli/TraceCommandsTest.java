@@ -66,6 +66,32 @@ final class TraceCommandsTest {
   }
 
   @Test
+  void shouldSayThatATraceIsBeingRecorded() {
+    try (Recorder recorder =
+        Recorder.start(
+            folder,
+            SyntheticGuest.manifest(),
+            RecorderOptions.blocking(ExitRing.MIN_CAPACITY),
+            () -> YieldingIdleStrategy.INSTANCE,
+            reason -> {})) {
+      SyntheticGuest.typical(1).events().forEach(recorder.sink(0)::write);
+      assertEquals(ExitStatus.OK, run(new StatCommand(), folder.toString()));
+      assertTrue(output.toString().contains("is being recorded; it is read up to"), this::text);
+      output.getBuffer().setLength(0);
+      assertEquals(ExitStatus.ERROR, run(new VerifyCommand(), folder.toString()));
+      assertEquals(
+          folder + ": is being recorded: verify it when its run has ended", output.toString());
+    }
+    output.getBuffer().setLength(0);
+    assertEquals(ExitStatus.OK, run(new VerifyCommand(), folder.toString()));
+    assertTrue(output.toString().startsWith("Whole: "), this::text);
+  }
+
+  private String text() {
+    return output.toString();
+  }
+
+  @Test
   void shouldDumpOneLineARecord() throws IOException {
     record(SyntheticGuest.typical(1));
     assertEquals(0, run(new DumpCommand(), folder.toString()));

@@ -146,6 +146,11 @@ public final class ExitFormatter {
           .append(event.value == 0 ? "some" : Long.toString(event.value))
           .append(" events: they came faster than they were taken");
     }
+    if (what == KernelEvent.EMULATE_INSN) {
+      // "failed 0x0" would read as if it had.
+      out.append(event.write ? " failed" : "");
+      return;
+    }
     field(what, KernelEvent.Place.ADDRESS, event.address, out);
     field(what, KernelEvent.Place.VALUE, event.value, out);
     field(what, KernelEvent.Place.SIZE, event.size, out);

@@ -9,7 +9,8 @@ import java.nio.file.Path;
  * @param fromOffset first byte of it in the file
  * @param toOffset first byte behind it
  * @param firstSequence first record that is missing
- * @param nextSequence first record behind it that is there; the same where none is missing
+ * @param nextSequence first record behind it that is there; the same where none is missing; less
+ *     where nobody knows
  * @param what is wrong, as the end of a sentence that the file's name starts
  */
 public record TraceDamage(
@@ -21,6 +22,9 @@ public record TraceDamage(
         file + " at " + fromOffset + (toOffset > fromOffset ? " to " + toOffset : "") + " " + what;
     if (nextSequence == firstSequence) {
       return where + ": no record is missing";
+    }
+    if (nextSequence < firstSequence) {
+      return where + ": what comes from record " + firstSequence + " on is missing";
     }
     return where
         + (nextSequence == firstSequence + 1

@@ -28,6 +28,7 @@ public final class TraceReader implements TraceView, AutoCloseable {
   private final Path folder;
   private final TraceManifest manifest;
   private final boolean packed;
+  private final boolean recording;
   private final List<Path> files;
   private final BatchReader batchReader = new BatchReader();
   private final ExitDecoder[] decoders;
@@ -69,6 +70,11 @@ public final class TraceReader implements TraceView, AutoCloseable {
   private boolean closed;
 
   TraceReader(final Path folder, final TraceManifest manifest) {
+    this(folder, manifest, false);
+  }
+
+  private TraceReader(final Path folder, final TraceManifest manifest, final boolean recording) {
+    this.recording = recording;
     this.folder = folder;
     this.manifest = manifest;
     decoders = new ExitDecoder[manifest.vcpus()];
@@ -88,18 +94,28 @@ public final class TraceReader implements TraceView, AutoCloseable {
    */
   public static TraceReader open(final Path folder) {
     TraceManifest manifest = TraceFolder.load(folder);
-    if (!TraceFiles.isPacked(folder)
-        && !manifest.complete()
-        && manifest.recovered().isEmpty()
-        && !RecordingLock.isTaken(folder)) {
-      manifest = TraceRecovery.complete(folder, manifest);
+    boolean recording = false;
+    if (!TraceFiles.isPacked(folder) && !manifest.complete() && manifest.recovered().isEmpty()) {
+      recording = RecordingLock.isTaken(folder);
+      if (!recording) {
+        // It may have ended between the two looks.
+        manifest = TraceFolder.load(folder);
+        if (!manifest.complete() && manifest.recovered().isEmpty()) {
+          manifest = TraceRecovery.complete(folder, manifest);
+        }
+      }
     }
-    return new TraceReader(folder, manifest);
+    return new TraceReader(folder, manifest, recording);
   }
 
   @Override
   public TraceManifest manifest() {
     return manifest;
+  }
+
+  @Override
+  public boolean recording() {
+    return recording;
   }
 
   @Override

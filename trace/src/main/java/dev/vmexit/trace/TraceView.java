@@ -7,6 +7,14 @@ public interface TraceView {
   /** What the trace is of. */
   TraceManifest manifest();
 
+  /**
+   * Whether it was being recorded when it was opened, by one who does not follow it: files and ends
+   * of rings then change under its hands, and what is damaged may not be so.
+   */
+  default boolean recording() {
+    return false;
+  }
+
   /** Records delivered, without gaps. */
   long records();
 

@@ -1,5 +1,7 @@
 package dev.vmexit.vcpu.kvm;
 
+import dev.vmexit.exit.ExitEvent;
+import dev.vmexit.vcpu.VcpuExit;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 
@@ -104,7 +106,15 @@ final class FaultQueue {
   }
 
   /** The page of a fault. */
-  static long page(final long fault) {
+  private static long page(final long fault) {
     return fault & ~FLAGS;
+  }
+
+  /** Fills in a fault's exit. */
+  static void tell(final long fault, final VcpuExit exit) {
+    final boolean wasRead = (fault & WAS_READ) != 0;
+    exit.address = wasRead ? ExitEvent.PF_FIRST_WRITE : ExitEvent.PF_FIRST_TOUCH;
+    exit.value = page(fault);
+    exit.write = (fault & WRITE) != 0;
   }
 }

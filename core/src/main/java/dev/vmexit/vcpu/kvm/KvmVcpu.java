@@ -66,11 +66,7 @@ public final class KvmVcpu implements Vcpu {
   private TscClock tsc;
   private MsrExit msrs;
 
-  /** Set by the first entry; {@link #kick} sees it null or whole. */
-  private volatile VcpuSignal signal;
-
-  private final KickFlag kicks = new KickFlag();
-  private final ImmediateExit immediate;
+  private final RunCall runCall;
   private final PortExit ports;
 
   private int owes;
@@ -91,11 +87,6 @@ public final class KvmVcpu implements Vcpu {
   private boolean closed;
   private String failure = "";
 
-  private long deadline = Long.MAX_VALUE;
-
-  /** The machine's clock at the last entry. */
-  private long machineNanos;
-
   KvmVcpu(
       final int fd,
       final long run,
@@ -112,18 +103,11 @@ public final class KvmVcpu implements Vcpu {
     this.state = interpreter.state();
     this.exit = interpreter.exit();
     this.ports = new PortExit(run);
-    this.immediate = new ImmediateExit(run);
+    this.runCall = new RunCall(errno, fd, run);
   }
 
   /** The part of the construction that can fail. */
   void setUp(final int id, final KvmVm vm) {
-    if (vm.checkExtension(KvmApi.CAP_IMMEDIATE_EXIT) == 0) {
-      throw new KvmUnavailableException(
-          "KVM here lacks KVM_CAP_IMMEDIATE_EXIT, without which a pause could be lost: Linux 4.12"
-              + " and newer have it");
-    }
-    // Asked for here, where a failure can still be told in one line.
-    WakeSignal.number();
     final boolean sync = KvmRegisters.isSyncOffered(vm.checkExtension(KvmApi.CAP_SYNC_REGS));
     registers =
         new KvmRegisters(
@@ -137,22 +121,11 @@ public final class KvmVcpu implements Vcpu {
     dirtyRing = vm.dirtyRing(fd, memory);
     locator = new InstructionLocator(memory, mmu, state);
     finisher = new InstructionFinisher(registers, locator, interpreter);
-    int tscKilohertz = 0;
-    if (vm.checkExtension(KvmApi.CAP_GET_TSC_KHZ) != 0) {
-      // Safe: a request without an argument.
-      tscKilohertz = Math.max(0, Libc.ioctl(errno, fd, KvmApi.GET_TSC_KHZ, 0));
-    }
+    final int tscKilohertz = vm.tscKilohertz(fd);
     tsc = new TscClock(tscKilohertz);
     msrs = new MsrExit(run, tsc);
     kernelIrqchip = vm.hasKernelIrqchip();
-    int localApic = 0;
-    if (kernelIrqchip) {
-      localApic =
-          vm.checkExtension(KvmApi.CAP_TSC_DEADLINE_TIMER) != 0
-              ? KvmCpuid.ECX_X2APIC | KvmCpuid.ECX_TSC_DEADLINE
-              : KvmCpuid.ECX_X2APIC;
-    }
-    cpuid = vm.supportedCpuid().forVcpu(id, tscKilohertz, localApic);
+    cpuid = vm.supportedCpuid().forVcpu(id, tscKilohertz, vm.localApicFeatures());
     cpuid.install(errno, fd);
     registers.setMsr(Msr.TSC, 0);
     // Where the kernel starts the others, it also says from what state.
@@ -180,14 +153,8 @@ public final class KvmVcpu implements Vcpu {
 
   @Override
   public int enter(final long retiredLimit) {
-    if (signal == null) {
-      signal = new VcpuSignal(errno, immediate);
-      if (faults != null) {
-        faults.bind(Libc.threadId(), signal);
-      }
-      if (kernelTrace != null) {
-        kernelTrace.start(signal);
-      }
+    if (!runCall.isBound()) {
+      bind();
     }
     final int next = completeOwed();
     if (next >= 0) {
@@ -204,14 +171,25 @@ public final class KvmVcpu implements Vcpu {
       }
       registers.storeAll();
     }
-    if (tsc.isStale(machineNanos)) {
-      tsc.set(machineNanos, registers.getMsr(Msr.TSC));
+    if (tsc.isStale(runCall.machineNanos())) {
+      tsc.set(runCall.machineNanos(), registers.getMsr(Msr.TSC));
     }
     while ((lastResult = runOnce()) == -Libc.EAGAIN) {
       // A vCPU that waits to be started answers so once, after that it may run.
       Thread.onSpinWait();
     }
     return left();
+  }
+
+  /** The calling thread is this vCPU's. */
+  private void bind() {
+    final VcpuSignal signal = runCall.bind();
+    if (faults != null) {
+      faults.bind(Libc.threadId(), signal);
+    }
+    if (kernelTrace != null) {
+      kernelTrace.start(signal);
+    }
   }
 
   /** Why the guest was left, after what is to be told first. */
@@ -235,10 +213,7 @@ public final class KvmVcpu implements Vcpu {
     }
     deferred = true;
     leave(VcpuExit.HOST_FAULT);
-    final boolean wasRead = (fault & FaultQueue.WAS_READ) != 0;
-    exit.address = wasRead ? ExitEvent.PF_FIRST_WRITE : ExitEvent.PF_FIRST_TOUCH;
-    exit.value = FaultQueue.page(fault);
-    exit.write = (fault & FaultQueue.WRITE) != 0;
+    FaultQueue.tell(fault, exit);
     return VcpuExit.HOST_FAULT;
   }
 
@@ -250,17 +225,7 @@ public final class KvmVcpu implements Vcpu {
     knownCr8 = cr8;
     HostMemory.putLong(r + KvmRun.CR8, cr8);
     HostMemory.putByte(r + KvmRun.REQUEST_INTERRUPT_WINDOW, windowWanted ? 1 : 0);
-    signal.arm(deadline, deadline - machineNanos);
-    if (kicks.entering()) {
-      // KVM completes what it owes, and leaves.
-      immediate.setMine();
-    }
-    // Safe: a request without an argument; the page that it writes is mapped until release.
-    final int result = Libc.ioctl(errno, fd, KvmApi.RUN, 0);
-    kicks.left();
-    if (result == -Libc.EINTR) {
-      signal.returned();
-    }
+    final int result = runCall.run();
     if (result != -Libc.EAGAIN) {
       pending = false;
       registers.afterRun();
@@ -271,7 +236,7 @@ public final class KvmVcpu implements Vcpu {
   }
 
   private int interrupted() {
-    return leave(kicks.take() ? VcpuExit.KICK : VcpuExit.LIMIT);
+    return leave(runCall.takeKick() ? VcpuExit.KICK : VcpuExit.LIMIT);
   }
 
   private int afterExit() {
@@ -323,7 +288,7 @@ public final class KvmVcpu implements Vcpu {
           return nextItem();
         }
       }
-      case OWES_MMIO_READ -> HostMemory.putLong(run + KvmRun.MMIO_DATA, exit.value);
+      case OWES_MMIO_READ -> MmioExit.answer(run, exit);
       case OWES_MSR -> msrs.answer(exit);
       case OWES_INTERPRETER -> {
         return interpreted(finisher.resume());
@@ -386,13 +351,7 @@ public final class KvmVcpu implements Vcpu {
 
   private int memoryAccess() {
     leave(VcpuExit.MMIO);
-    exit.address = HostMemory.getLong(run + KvmRun.MMIO_GPA);
-    exit.size = HostMemory.getInt(run + KvmRun.MMIO_LENGTH);
-    exit.write = HostMemory.getByte(run + KvmRun.MMIO_IS_WRITE) != 0;
-    if (exit.write) {
-      final long data = HostMemory.getLong(run + KvmRun.MMIO_DATA);
-      exit.value = exit.size == 8 ? data : data & (1L << exit.size * 8) - 1;
-    } else {
+    if (MmioExit.tell(run, exit)) {
       owes = OWES_MMIO_READ;
     }
     registers.loadDataSegments();
@@ -509,26 +468,17 @@ public final class KvmVcpu implements Vcpu {
 
   @Override
   public void deadline(final long newDeadline, final long now) {
-    deadline = newDeadline;
-    machineNanos = now;
+    runCall.deadline(newDeadline, now);
   }
 
   @Override
   public void kick() {
-    if (kicks.kick()) {
-      final VcpuSignal bound = signal;
-      if (bound != null) {
-        bound.send();
-      }
-    }
+    runCall.kick();
   }
 
   /** Calls the thread out of the guest, or out of its next entry, for nothing; for tests. */
   void call() {
-    final VcpuSignal bound = signal;
-    if (bound != null) {
-      bound.send();
-    }
+    runCall.call();
   }
 
   /** Has this vCPU tell of its first touches and writes of guest memory; before the first entry. */
@@ -618,10 +568,7 @@ public final class KvmVcpu implements Vcpu {
       if (kernelTrace != null) {
         kernelTrace.close();
       }
-      if (signal != null) {
-        signal.close();
-      }
-      immediate.close();
+      runCall.close();
       if (registers != null) {
         registers.close();
       }

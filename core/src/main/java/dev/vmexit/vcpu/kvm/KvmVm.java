@@ -300,6 +300,24 @@ public final class KvmVm implements AutoCloseable {
     }
   }
 
+  /** The frequency of a vCPU's TSC; 0 where KVM does not tell it. */
+  int tscKilohertz(final int vcpu) {
+    // Safe: a request without an argument.
+    return checkExtension(KvmApi.CAP_GET_TSC_KHZ) == 0
+        ? 0
+        : Math.max(0, Libc.ioctl(errno, vcpu, KvmApi.GET_TSC_KHZ, 0));
+  }
+
+  /** What the kernel's local APIC can do, as CPUID tells it; 0 where it is not the kernel's. */
+  int localApicFeatures() {
+    if (!hasKernelIrqchip()) {
+      return 0;
+    }
+    return checkExtension(KvmApi.CAP_TSC_DEADLINE_TIMER) != 0
+        ? KvmCpuid.ECX_X2APIC | KvmCpuid.ECX_TSC_DEADLINE
+        : KvmCpuid.ECX_X2APIC;
+  }
+
   /**
    * Makes a vCPU.
    *
@@ -317,6 +335,13 @@ public final class KvmVm implements AutoCloseable {
       throw new KvmUnavailableException(
           String.format(Locale.ROOT, "vCPU number %d, KVM here allows 0 to %d", id, most - 1));
     }
+    if (checkExtension(KvmApi.CAP_IMMEDIATE_EXIT) == 0) {
+      throw new KvmUnavailableException(
+          "KVM here lacks KVM_CAP_IMMEDIATE_EXIT, without which a pause could be lost: Linux 4.12"
+              + " and newer have it");
+    }
+    // Asked for here, where a failure can still be told in one line.
+    WakeSignal.number();
     // Safe: the argument is a number.
     final int vcpu = Libc.ioctl(errno, fd, KvmApi.CREATE_VCPU, id);
     if (vcpu < 0) {

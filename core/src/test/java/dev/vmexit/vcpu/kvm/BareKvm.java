@@ -24,7 +24,16 @@ final class BareKvm implements AutoCloseable {
   final KvmVcpu vcpu;
 
   BareKvm(final BootEntry.Mode mode, final Consumer<Assembler> code) {
-    this(mode, code, (vm, memory) -> vm.setMemory(memory, false));
+    this(mode, code, BareKvm::onlyMemory);
+  }
+
+  /** Its interrupt controllers are the kernel's. */
+  static BareKvm withKernelIrqchip(final BootEntry.Mode mode, final Consumer<Assembler> code) {
+    return new BareKvm(mode, code, KvmVm::prepareKernelIrqchip, BareKvm::onlyMemory);
+  }
+
+  private static void onlyMemory(final KvmVm vm, final GuestMemory memory) {
+    vm.setMemory(memory, false);
   }
 
   /**
@@ -35,6 +44,14 @@ final class BareKvm implements AutoCloseable {
   BareKvm(
       final BootEntry.Mode mode,
       final Consumer<Assembler> code,
+      final BiConsumer<KvmVm, GuestMemory> prepare) {
+    this(mode, code, KvmVm::prepareUserIrqchip, prepare);
+  }
+
+  private BareKvm(
+      final BootEntry.Mode mode,
+      final Consumer<Assembler> code,
+      final Consumer<KvmVm> irqchip,
       final BiConsumer<KvmVm, GuestMemory> prepare) {
     final long address = mode == BootEntry.Mode.REAL16 ? 0x1000 : ADDRESS;
     final int size =
@@ -51,7 +68,7 @@ final class BareKvm implements AutoCloseable {
     final NestedMmu mmu = new NestedMmu(memory);
     try (KvmSystem system = KvmSystem.open()) {
       vm = system.createVm();
-      vm.prepareUserIrqchip();
+      irqchip.accept(vm);
       prepare.accept(vm, memory);
       vcpu = vm.createVcpu(0, memory, new SoftVcpu(memory, mmu, CpuModel.max()), mmu);
     }

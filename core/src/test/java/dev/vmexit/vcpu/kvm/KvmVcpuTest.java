@@ -226,15 +226,9 @@ final class KvmVcpuTest {
     }
   }
 
-  /** Every kick is answered though it may come at any moment of entry and exit. */
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
   void shouldAnswerEveryKickWhenTheGuestNeverStops(final boolean withExits) throws Exception {
-    final int rounds = KICKS;
-    final AtomicInteger kicked = new AtomicInteger();
-    final AtomicInteger answered = new AtomicInteger();
-    final AtomicInteger late = new AtomicInteger();
-    final List<Throwable> troubles = new ArrayList<>();
     final Consumer<Assembler> code =
         a -> {
           final Label again = a.here();
@@ -246,41 +240,66 @@ final class KvmVcpuTest {
           a.jmp(again);
         };
     try (BareKvm guest = new BareKvm(BootEntry.Mode.LONG64, code)) {
-      final Thread thread =
-          new Thread(
-              () -> {
-                try {
-                  while (answered.get() < rounds) {
-                    final int asked = kicked.get();
-                    if (guest.vcpu.enter(Long.MAX_VALUE) == VcpuExit.KICK) {
-                      answered.incrementAndGet();
-                    } else if (asked > answered.get()) {
-                      // Kicked before this entry, and yet it was something else.
-                      late.incrementAndGet();
-                    }
-                  }
-                } catch (final Throwable e) {
-                  troubles.add(e);
-                }
-              },
-              "vcpu0");
-      thread.start();
-      for (int i = 0; i < rounds && thread.isAlive(); i++) {
-        // At once the vCPU is still outside, later it is just entering, or in the guest.
-        for (int wait = i & 0xFF; wait > 0; wait--) {
-          Thread.onSpinWait();
-        }
-        guest.vcpu.kick();
-        kicked.set(i + 1);
-        while (answered.get() <= i && thread.isAlive()) {
-          Thread.onSpinWait();
-        }
-      }
-      thread.join();
-      assertEquals(List.of(), troubles);
-      assertEquals(rounds, answered.get());
-      assertEquals(0, late.get(), "an entry after the kick is the kick's");
+      answerEveryKick(guest);
     }
+  }
+
+  /** It sleeps inside the kernel, or is about to. */
+  @Test
+  void shouldAnswerEveryKickWhenTheGuestIsHaltedInTheKernel() throws Exception {
+    final Consumer<Assembler> code =
+        a -> {
+          final Label again = a.here();
+          a.sti();
+          a.hlt();
+          a.jmp(again);
+        };
+    try (BareKvm guest = BareKvm.withKernelIrqchip(BootEntry.Mode.LONG64, code)) {
+      answerEveryKick(guest);
+    }
+  }
+
+  /** Every kick is answered though it may come at any moment of entry and exit. */
+  private static void answerEveryKick(final BareKvm guest) throws InterruptedException {
+    final int rounds = KICKS;
+    final AtomicInteger kicked = new AtomicInteger();
+    final AtomicInteger answered = new AtomicInteger();
+    final AtomicInteger late = new AtomicInteger();
+    final List<Throwable> troubles = new ArrayList<>();
+    final Thread thread =
+        new Thread(
+            () -> {
+              try {
+                while (answered.get() < rounds) {
+                  final int asked = kicked.get();
+                  if (guest.vcpu.enter(Long.MAX_VALUE) == VcpuExit.KICK) {
+                    answered.incrementAndGet();
+                  } else if (asked > answered.get()) {
+                    // Kicked before this entry, and yet it was something else.
+                    late.incrementAndGet();
+                  }
+                }
+              } catch (final Throwable e) {
+                troubles.add(e);
+              }
+            },
+            "vcpu0");
+    thread.start();
+    for (int i = 0; i < rounds && thread.isAlive(); i++) {
+      // At once the vCPU is still outside, later it is just entering, or in the guest.
+      for (int wait = i & 0xFF; wait > 0; wait--) {
+        Thread.onSpinWait();
+      }
+      guest.vcpu.kick();
+      kicked.set(i + 1);
+      while (answered.get() <= i && thread.isAlive()) {
+        Thread.onSpinWait();
+      }
+    }
+    thread.join();
+    assertEquals(List.of(), troubles);
+    assertEquals(rounds, answered.get());
+    assertEquals(0, late.get(), "an entry after the kick is the kick's");
   }
 
   /** No wake-up of the timer is lost though it may fire at any moment of entry and exit. */
