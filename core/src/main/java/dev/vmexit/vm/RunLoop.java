@@ -162,10 +162,11 @@ public final class RunLoop implements PlatformEvents {
       callOthers();
       final long deadline = number == 0 ? timers.nextDeadline() : Long.MAX_VALUE;
       times.tellDeadline(vcpu, deadline);
-      group.watchTimers(deadline, number);
+      group.enters(deadline, number);
       final long limit = clock.retiredLimit(retired(), deadline);
       give();
       int reason = vcpu.enter(limit);
+      group.left(number);
       times.left();
       take();
       times.leftTold();

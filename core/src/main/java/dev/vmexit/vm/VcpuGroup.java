@@ -4,6 +4,7 @@ import dev.vmexit.irq.Irqchip;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.util.Arrays;
+import java.util.concurrent.atomic.AtomicIntegerArray;
 
 /**
  * What the run loops of one machine share: the lock under which one of them at a time is out of the
@@ -35,6 +36,9 @@ final class VcpuGroup {
   /** Will not run again unless another one wakes it. Under the lock, as all below. */
   private final boolean[] asleep;
 
+  /** Not 0 while a vCPU may be in the guest. Set under the lock, cleared before it is taken. */
+  private final AtomicIntegerArray inGuest;
+
   /** Waits outside the guest. */
   private final boolean[] resting;
 
@@ -56,6 +60,7 @@ final class VcpuGroup {
     kicks = new Runnable[size];
     wakes = new Runnable[size];
     asleep = new boolean[size];
+    inGuest = new AtomicIntegerArray(size);
     resting = new boolean[size];
   }
 
@@ -100,7 +105,35 @@ final class VcpuGroup {
     resting[number] = rests;
   }
 
-  /** A vCPU enters; if it is the first, it is to be back then. */
+  /** A vCPU enters; if it is the first, it is to be back then. Out again: {@link #left}. */
+  void enters(final long deadline, final int number) {
+    watchTimers(deadline, number);
+    if (size > 1) {
+      inGuest.setRelease(number, 1);
+    }
+  }
+
+  /** A vCPU is out of the guest; not yet under the lock. */
+  void left(final int number) {
+    if (size > 1) {
+      // Pairs with stopOthers(): what the guest has done comes before.
+      inGuest.setRelease(number, 0);
+    }
+  }
+
+  /** Has all others out of the guest, and kept out until the caller gives the lock back. */
+  void stopOthers(final int number) {
+    for (int i = 0; i < size; i++) {
+      if (i != number && inGuest.getAcquire(i) != 0) {
+        kicks[i].run();
+        while (inGuest.getAcquire(i) != 0) {
+          Thread.yield();
+        }
+      }
+    }
+  }
+
+  /** The first one's timers; it waits, or enters. */
   void watchTimers(final long deadline, final int number) {
     if (number == 0) {
       timersWatched = deadline;
@@ -165,6 +198,7 @@ final class VcpuGroup {
 
   /** The first loop is through, in order or not: no other one goes on. */
   void abandon() {
+    left(0);
     lock();
     end(RunEnd.VCPU_FAILED, 0);
     unlock();

@@ -394,6 +394,7 @@ public final class VirtualMachine implements AutoCloseable {
       onThread.accept(number);
       loops[number].run(start);
     } catch (final Throwable e) {
+      group.left(number);
       death = e;
       commands.stop(RunEnd.VCPU_FAILED);
     }
@@ -424,6 +425,16 @@ public final class VirtualMachine implements AutoCloseable {
   /** The in-ring: console input, stop, NMI. */
   public CommandRing commands() {
     return commands;
+  }
+
+  /**
+   * Does something while the whole machine stands still, each vCPU between two instructions.
+   *
+   * @param number of the vCPU on whose thread this is called, by its sink, out of the guest
+   */
+  public void whileStopped(final int number, final Runnable action) {
+    group.stopOthers(number);
+    action.run();
   }
 
   /** The devices; others may be put on their buses before the run. */

@@ -42,15 +42,18 @@ final class TriggerOptions {
       })
   private String snapshotWhen;
 
+  // One for all vCPUs, so that the exits of all count: one vCPU at a time is at its sink.
+  private ExitCondition stop;
+  private ExitCondition snapshot;
+  private int vcpus;
+
   /** Says what is wrong before anything is begun. */
-  void check(final boolean recorded, final int vcpus) {
-    condition("--stop-when", stopWhen);
-    condition("--snapshot-when", snapshotWhen);
+  void check(final boolean recorded, final int ofVcpus) {
+    vcpus = ofVcpus;
+    stop = condition("--stop-when", stopWhen);
+    snapshot = condition("--snapshot-when", snapshotWhen);
     if (snapshotWhen != null && !recorded) {
       throw new UserException("--snapshot-when goes with a recording, not with --no-record");
-    }
-    if (snapshotWhen != null && vcpus > 1) {
-      throw new UserException("--snapshot-when: the other vCPUs would run on; give --vcpus 1");
     }
   }
 
@@ -70,25 +73,21 @@ final class TriggerOptions {
       final Supplier<VirtualMachine> machine,
       final PrintWriter err) {
     ExitSink outer = sink;
-    if (snapshotWhen != null) {
+    if (snapshot != null) {
       outer =
           new TriggerSink(
               outer,
-              condition("--snapshot-when", snapshotWhen),
+              snapshot,
               event -> save(event, folder.resolve(SNAPSHOT), memory, machine.get(), err));
     }
-    if (stopWhen != null) {
+    if (stop != null) {
       outer =
-          new TriggerSink(
-              outer,
-              condition("--stop-when", stopWhen),
-              event -> machine.get().commands().stop(RunEnd.TRIGGERED));
+          new TriggerSink(outer, stop, event -> machine.get().commands().stop(RunEnd.TRIGGERED));
     }
     return outer;
   }
 
-  /** The guest stands still: its only vCPU is here. */
-  private static void save(
+  private void save(
       final ExitEvent event,
       final Path folder,
       final GuestMemory memory,
@@ -96,14 +95,15 @@ final class TriggerOptions {
       final PrintWriter err) {
     try {
       Files.createDirectory(folder);
-      TraceStart.save(folder, memory, vm, 1);
+      vm.whileStopped(event.vcpu, () -> TraceStart.save(folder, memory, vm, vcpus));
       Files.writeString(
           folder.resolve(PLACE),
           String.format(
               Locale.ROOT,
-              "record %d (%s), after %d instructions%n",
+              "record %d (%s)%s, after %d instructions%n",
               event.sequence,
               event.kind,
+              vcpus > 1 ? " of vCPU " + event.vcpu : "",
               event.retired));
     } catch (final IOException | UserException e) {
       err.println("vmexit: --snapshot-when: " + folder + " cannot be saved: " + e.getMessage());
