@@ -22,11 +22,8 @@ import org.agrona.concurrent.ringbuffer.RingBuffer;
  * <p>The counters may be read by any thread; all else belongs to the vCPU thread.
  */
 public final class ExitRingWriter implements ExitSink {
-  /**
-   * Records from one full record to the next. A full one takes twice the time of another: more than
-   * 100, so that 99 of 100 exits do not feel it.
-   */
-  public static final int FULL_INTERVAL = 128;
+  /** Records from one full record to the next. */
+  public static final int FULL_INTERVAL = 64;
 
   private final ExitRing file;
   private final OneToOneRingBuffer ring;

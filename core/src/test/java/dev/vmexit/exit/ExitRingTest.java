@@ -189,21 +189,20 @@ final class ExitRingTest {
   void shouldReadFromTheLastCommitWhenLeftBehind() throws IOException {
     final ExitRingWriter writer = writer(ExitRing.MIN_CAPACITY, ALL);
     final RandomEvents events = new RandomEvents(6);
-    final int full = ExitRingWriter.FULL_INTERVAL;
-    for (int i = 0; i < full + 36; i++) {
+    for (int i = 0; i < 100; i++) {
       events.next(written);
       writer.write(written);
     }
     final ExitRingReader live = ExitRingReader.live(writer.file());
-    assertEquals(full, live.drain(this::decode, full));
+    assertEquals(64, live.drain(this::decode, 64));
     live.commit();
     live.release();
     assertEquals(36, live.drain(this::decode, 1000));
     // No commit, no close: the process is gone, the file stays.
     try (ExitRing ring = ExitRing.openReadOnly(folder.resolve("ring"))) {
-      final ExitRingRemains remains = new ExitRingRemains(ring, full);
+      final ExitRingRemains remains = new ExitRingRemains(ring, 64);
       decoder.reset();
-      for (int i = full; i < full + 36; i++) {
+      for (int i = 64; i < 100; i++) {
         assertTrue(remains.next());
         decoder.decode(remains.address(), remains.length(), read);
         assertEquals(i, read.sequence);
