@@ -10,6 +10,7 @@ import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.exit.NullExitSink;
+import dev.vmexit.trace.InitialMemory;
 import dev.vmexit.trace.Recorder;
 import dev.vmexit.trace.RecorderOptions;
 import dev.vmexit.trace.TraceException;
@@ -435,7 +436,7 @@ final class RunCommand implements Callable<Integer> {
         vm.restartOnReset(hardware::tellRestart);
       }
       if (recorder != null) {
-        TraceStart.save(folder, loaded.memory(), vm, vcpus);
+        TraceStart.save(folder, loaded.memory(), vm, vcpus, InitialMemory.Aim.FAST);
         recorder.awaitOpen();
         placement.pinRecorder(vcpus);
         vm.commands().onStop(recorder::stopping);

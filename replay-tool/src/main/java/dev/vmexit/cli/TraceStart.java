@@ -15,10 +15,14 @@ final class TraceStart {
   private TraceStart() {}
 
   static void save(
-      final Path folder, final GuestMemory memory, final VirtualMachine vm, final int vcpus) {
+      final Path folder,
+      final GuestMemory memory,
+      final VirtualMachine vm,
+      final int vcpus,
+      final InitialMemory.Aim aim) {
     final byte[] state = new byte[StateLayout.TLB];
     try {
-      InitialMemory.save(TraceFolder.memory(folder), memory);
+      InitialMemory.save(TraceFolder.memory(folder), memory, aim);
       for (int i = 0; i < vcpus; i++) {
         // Safe: the state block is longer, and lives as long as the vCPU.
         HostMemory.copyOut(vm.vcpu(i).state(), state, 0, state.length);

@@ -35,14 +35,33 @@ public final class InitialMemory {
 
   private InitialMemory() {}
 
+  /** What matters more. */
+  public enum Aim {
+    /** Speed: only pages that are hardly more than zeros are compressed. */
+    FAST(1024 * 128),
+    /** Size: only pages that come to more than about three quarters of theirs are not. */
+    SMALL(1024 * 32);
+
+    /**
+     * Sum of the squares of 256 counts of 1,024 of a page's bytes, 1,024 * 5 where they are random:
+     * above this it is compressed.
+     */
+    private final int dense;
+
+    Aim(final int dense) {
+      this.dense = dense;
+    }
+  }
+
   /**
    * Writes all pages that hold something.
    *
    * @return number of pages
    */
-  public static long save(final Path file, final GuestMemory memory) throws IOException {
+  public static long save(final Path file, final GuestMemory memory, final Aim aim)
+      throws IOException {
     try (OutputStream raw = Files.newOutputStream(file);
-        FastGzip gzip = new FastGzip(raw);
+        FastGzip gzip = new FastGzip(raw, aim.dense);
         DataOutputStream out = new DataOutputStream(new BufferedOutputStream(gzip, BUFFER))) {
       out.writeLong(MAGIC);
       final byte[] page = new byte[GuestMemory.PAGE_SIZE];
@@ -133,26 +152,22 @@ public final class InitialMemory {
   }
 
   /**
-   * Speed over size: the guest waits for this. The greater part of a fresh guest is its kernel and
-   * initrd, compressed already: such pages are stored as they are, hundreds of times as fast.
+   * The guest waits for this. The greater part of a fresh guest is its kernel and initrd,
+   * compressed already: such pages are stored as they are, hundreds of times as fast.
    */
   private static final class FastGzip extends GZIPOutputStream {
     /** One byte of so many is looked at. */
     private static final int STRIDE = 4;
 
-    /**
-     * Sum of the squares of 256 counts of 1,024 bytes: 1,024 * 5 where they are random; above this
-     * a page comes to less than about three quarters of its size.
-     */
-    private static final int DENSE = 1024 * 32;
-
     private static final byte[] NOTHING = {};
 
     private final int[] counts = new int[256];
+    private final int dense;
     private boolean storing;
 
-    FastGzip(final OutputStream out) throws IOException {
+    FastGzip(final OutputStream out, final int dense) throws IOException {
       super(out, BUFFER);
+      this.dense = dense;
       def.setLevel(Deflater.BEST_SPEED);
     }
 
@@ -180,7 +195,7 @@ public final class InitialMemory {
       for (final int count : counts) {
         sum += count * count;
       }
-      return sum < DENSE;
+      return sum < dense;
     }
   }
 }

@@ -12,6 +12,8 @@ import java.util.Arrays;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 final class InitialMemoryTest {
   private static final long BYTES = 64L << 20;
@@ -34,7 +36,7 @@ final class InitialMemoryTest {
       // Touched, but zero again: not worth a page.
       memory.write8(0x200_0000, 1);
       memory.write8(0x200_0000, 0);
-      assertEquals(25 + 2, InitialMemory.save(file, memory));
+      assertEquals(25 + 2, InitialMemory.save(file, memory, InitialMemory.Aim.SMALL));
     }
     return file;
   }
@@ -56,8 +58,10 @@ final class InitialMemoryTest {
     }
   }
 
-  @Test
-  void shouldGiveBackEveryByteWhenPagesThatCompressAndOthersAlternate() throws IOException {
+  @ParameterizedTest
+  @EnumSource
+  void shouldGiveBackEveryByteWhenPagesThatCompressAndOthersAlternate(final InitialMemory.Aim aim)
+      throws IOException {
     final Path file = folder.resolve("memory.bin.gz");
     final int pages = 600;
     final byte[] content = new byte[pages * GuestMemory.PAGE_SIZE];
@@ -71,7 +75,7 @@ final class InitialMemoryTest {
     }
     try (GuestMemory memory = memory()) {
       memory.write(0x10_0000, content, 0, content.length);
-      assertEquals(pages, InitialMemory.save(file, memory));
+      assertEquals(pages, InitialMemory.save(file, memory, aim));
     }
     assertTrue(Files.size(file) < content.length * 9L / 10, "size=" + Files.size(file));
     try (GuestMemory memory = memory()) {
