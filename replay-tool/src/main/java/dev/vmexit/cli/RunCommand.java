@@ -437,7 +437,7 @@ final class RunCommand implements Callable<Integer> {
       }
       if (recorder != null) {
         TraceStart.save(folder, loaded.memory(), vm, vcpus, InitialMemory.Aim.FAST);
-        recorder.awaitOpen();
+        recorder.awaitReady();
         placement.pinRecorder(vcpus);
         vm.commands().onStop(recorder::stopping);
       }

@@ -1,6 +1,7 @@
 package dev.vmexit.trace;
 
 import java.io.IOException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -27,6 +28,9 @@ final class QueueWriter implements AutoCloseable {
   /** Bytes to reserve at a time. */
   private static final long RESERVE = 4L << 20;
 
+  /** Bytes of the queue's own file, which is mapped when it is opened. */
+  private static final int METADATA = 128 << 10;
+
   private final Path folder;
   private final long rollBytes;
   private final TraceKeep keep;
@@ -50,6 +54,26 @@ final class QueueWriter implements AutoCloseable {
     cycle = queue.rollCycle();
     name = DateTimeFormatter.ofPattern(cycle.format(), Locale.ROOT).withZone(ZoneOffset.UTC);
     appender = queue.createAppender();
+  }
+
+  /**
+   * Makes the folder, and sees that there is room to open a queue in it: a full disk would be a
+   * SIGBUS then.
+   *
+   * @throws DiskFullException if there is none
+   */
+  static void prepare(final Path folder) throws IOException {
+    Files.createDirectories(folder);
+    final Path room = folder.resolve("room");
+    try {
+      Files.write(room, new byte[METADATA]);
+    } catch (final IOException e) {
+      final String reason =
+          e instanceof FileSystemException system ? system.getReason() : e.getMessage();
+      throw DiskSpace.isFull(reason) ? new DiskFullException("disk full: " + folder) : e;
+    } finally {
+      Files.deleteIfExists(room);
+    }
   }
 
   /**

@@ -4,6 +4,7 @@ import dev.vmexit.exit.ExitDecoder;
 import dev.vmexit.exit.ExitRing;
 import dev.vmexit.exit.ExitRingReader;
 import dev.vmexit.exit.ExitRingWriter;
+import dev.vmexit.exit.OnFull;
 import java.io.IOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
@@ -15,7 +16,6 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Supplier;
-import org.agrona.concurrent.BackoffIdleStrategy;
 import org.agrona.concurrent.IdleStrategy;
 import org.agrona.concurrent.UnsafeBuffer;
 
@@ -24,7 +24,8 @@ import org.agrona.concurrent.UnsafeBuffer;
  *
  * <p>A batch goes from a full record to before another. It is given back to its ring only after the
  * queue has it: at any moment each record is in the queue or in a ring's file, and a killed process
- * loses none that was committed. So a batch that waits for its end needs no time limit.
+ * loses none that was committed. So a batch that waits for its end needs no time limit, and the
+ * queue is opened only when a ring begins to fill: a guest starts faster without its classes.
  *
  * <p>On a full disk it waits for room, and with it the vCPUs when their rings are full. Where the
  * run ends meanwhile, what was not moved stays in the rings' files, and the trace is whole.
@@ -35,6 +36,18 @@ import org.agrona.concurrent.UnsafeBuffer;
 public final class Recorder implements AutoCloseable {
   private static final int DRAIN_LIMIT = 4096;
 
+  /** The part of a ring that is full when the queue is opened. */
+  private static final int PART_TO_OPEN = 4;
+
+  /**
+   * From one look at the rings to the next: meanwhile a vCPU fills a small part of its own. Each
+   * look takes time of the core that the vCPU, or its translator, could use, and cache lines.
+   */
+  private static final long LOOK_NANOS = TimeUnit.MILLISECONDS.toNanos(1);
+
+  /** After so many records the next look follows at once. */
+  private static final int BUSY = 512;
+
   /** From one look for room on a full disk to the next. */
   private static final long FULL_RETRY_NANOS = TimeUnit.MILLISECONDS.toNanos(50);
 
@@ -42,7 +55,6 @@ public final class Recorder implements AutoCloseable {
   private final TraceManifest manifest;
   private final RecordingLock lock;
   private final List<Source> sources = new ArrayList<>();
-  private final IdleStrategy idle;
   private final RecorderListener listener;
   private final RecorderOptions options;
   private final Thread thread;
@@ -50,8 +62,14 @@ public final class Recorder implements AutoCloseable {
   /** Counted down when the queue is open, or could not be opened. */
   private final CountDownLatch opened = new CountDownLatch(1);
 
-  /** Belongs to the recorder's thread. */
+  /** Belongs to the recorder's thread; null until it is opened. */
   private QueueWriter queue;
+
+  /** Somebody waits for the queue. */
+  private volatile boolean openNow;
+
+  /** There is nothing to be kept. */
+  private volatile boolean abandoned;
 
   /** Why the queue could not be opened, or null; to be read after {@link #opened}. */
   private Throwable openFailure;
@@ -61,6 +79,7 @@ public final class Recorder implements AutoCloseable {
   private long synced;
   private boolean folderSynced;
   private int rolls;
+  private boolean paused;
 
   /** The disk stayed full up to the end: the rings have the last records. */
   private boolean ringsLeft;
@@ -75,7 +94,6 @@ public final class Recorder implements AutoCloseable {
       final TraceManifest described,
       final RecorderOptions options,
       final Supplier<IdleStrategy> writerIdle,
-      final IdleStrategy idle,
       final RecorderListener listener)
       throws IOException {
     this.folder = folder;
@@ -84,7 +102,6 @@ public final class Recorder implements AutoCloseable {
             .ended(false, "", -1, 0, "")
             .identified(identity(folder, described))
             .keeping(options.keep());
-    this.idle = idle;
     this.listener = listener;
     this.options = options;
     synced = options.clock().nanoTime();
@@ -104,6 +121,7 @@ public final class Recorder implements AutoCloseable {
                     options.onFull(),
                     writerIdle.get())));
       }
+      QueueWriter.prepare(TraceFolder.queue(folder));
       manifest.store(TraceFolder.manifest(folder));
       started = true;
     } finally {
@@ -159,9 +177,10 @@ public final class Recorder implements AutoCloseable {
   }
 
   /**
-   * As {@link #start}, while the recorder's thread still opens the queue: that takes longer than
-   * all else, and the caller has a guest to load meanwhile. The rings are there. {@link #awaitOpen}
-   * is to be called before the first exit, {@link #abandon} where that fails.
+   * As {@link #start}, but the queue is opened later, by the recorder's thread: that takes longer
+   * than all else. {@link #awaitReady} is to be called before the first exit, {@link #abandon}
+   * where that fails. A queue that cannot be opened later ends the recording as a full or vanished
+   * disk does.
    *
    * @throws TraceException if the folder is in use or cannot be written
    */
@@ -179,10 +198,6 @@ public final class Recorder implements AutoCloseable {
               manifest,
               options,
               writerIdle,
-              // Sleeps up to 1 ms, in which a vCPU fills a small part of its ring: the recorder
-              // must not take the core that the vCPU, or its translator, could use.
-              new BackoffIdleStrategy(
-                  0, 4, TimeUnit.MICROSECONDS.toNanos(50), TimeUnit.MILLISECONDS.toNanos(1)),
               listener);
       recorder.madeFolder = made;
       recorder.thread.start();
@@ -196,11 +211,20 @@ public final class Recorder implements AutoCloseable {
   }
 
   /**
-   * Waits until the queue is open.
+   * Waits for the queue where a ring that is full at once would lose records, as one that drops
+   * does.
    *
    * @throws TraceException if it could not be opened
    */
-  public void awaitOpen() {
+  public void awaitReady() {
+    if (options.onFull() == OnFull.DROP) {
+      awaitOpen();
+    }
+  }
+
+  private void awaitOpen() {
+    openNow = true;
+    LockSupport.unpark(thread);
     boolean interrupted = false;
     while (true) {
       try {
@@ -281,6 +305,7 @@ public final class Recorder implements AutoCloseable {
     closed = true;
     sources.forEach(source -> source.writer.close());
     closing = true;
+    LockSupport.unpark(thread);
     boolean interrupted = false;
     while (thread.isAlive()) {
       try {
@@ -309,6 +334,7 @@ public final class Recorder implements AutoCloseable {
 
   /** Closes the recording of a run that did not begin, and takes its folder away. */
   public void abandon() {
+    abandoned = true;
     try {
       close();
     } catch (final TraceException e) {
@@ -344,12 +370,20 @@ public final class Recorder implements AutoCloseable {
 
   private void run() {
     try {
-      queue =
-          new QueueWriter(TraceFolder.queue(folder), manifest.startTime().toEpochMilli(), options);
+      while (!isOpenDue()) {
+        LockSupport.parkNanos(LOOK_NANOS);
+      }
+      if (abandoned || !open()) {
+        return;
+      }
     } catch (final Throwable e) {
       // Among them: the queue's classes do not come up in a process that is ending.
       openFailure = e;
-      failure = describe(e);
+      if (openNow) {
+        failure = describe(e); // who waits for it tells
+      } else {
+        fail(describe(e));
+      }
       return;
     } finally {
       opened.countDown();
@@ -370,6 +404,40 @@ public final class Recorder implements AutoCloseable {
     }
   }
 
+  private boolean isOpenDue() {
+    if (closing || openNow || options.durability() != Durability.NONE) {
+      return true;
+    }
+    for (final Source source : sources) {
+      if (source.reader.backlog() >= source.ring.capacity() / PART_TO_OPEN) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** Opens the queue as soon as there is room for it; false where the run ended before that. */
+  private boolean open() throws IOException {
+    while (true) {
+      final boolean last = closing;
+      try {
+        QueueWriter.prepare(TraceFolder.queue(folder));
+        queue =
+            new QueueWriter(
+                TraceFolder.queue(folder), manifest.startTime().toEpochMilli(), options);
+        resume();
+        return true;
+      } catch (final DiskFullException e) {
+        if (openNow) {
+          throw e;
+        }
+        if (!pause(e, last)) {
+          return false;
+        }
+      }
+    }
+  }
+
   private void move() throws IOException {
     while (true) {
       // Read before the drain: what was written before the close is then seen by it.
@@ -382,12 +450,13 @@ public final class Recorder implements AutoCloseable {
       if (ringsLeft) {
         return;
       }
-      if (work > 0) {
-        idle.reset();
-      } else if (last) {
+      if (work >= BUSY) {
+        continue;
+      }
+      if (!last) {
+        LockSupport.parkNanos(LOOK_NANOS);
+      } else if (work == 0) {
         break;
-      } else {
-        idle.idle();
       }
     }
     for (final Source source : sources) {
@@ -427,7 +496,6 @@ public final class Recorder implements AutoCloseable {
     if (options.durability() == Durability.BATCH) {
       syncFolder();
     }
-    boolean paused = false;
     while (true) {
       final boolean last = closing;
       try {
@@ -437,24 +505,37 @@ public final class Recorder implements AutoCloseable {
           rolls = queue.rolls();
           listener.rolled();
         }
-        if (paused) {
-          listener.resumed();
-        }
+        resume();
         return true;
       } catch (final DiskFullException e) {
-        if (last) {
-          ringsLeft = true;
+        if (!pause(e, last)) {
           return false;
         }
-        if (!paused) {
-          paused = true;
-          listener.paused(e.getMessage());
-        }
-        if (stopping) {
-          sources.forEach(source -> source.reader.release());
-        }
-        LockSupport.parkNanos(FULL_RETRY_NANOS);
       }
+    }
+  }
+
+  /** Waits a moment for room on the disk; false where the run has ended. */
+  private boolean pause(final DiskFullException full, final boolean last) {
+    if (last) {
+      ringsLeft = true;
+      return false;
+    }
+    if (!paused) {
+      paused = true;
+      listener.paused(full.getMessage());
+    }
+    if (stopping) {
+      sources.forEach(source -> source.reader.release());
+    }
+    LockSupport.parkNanos(FULL_RETRY_NANOS);
+    return true;
+  }
+
+  private void resume() {
+    if (paused) {
+      paused = false;
+      listener.resumed();
     }
   }
 

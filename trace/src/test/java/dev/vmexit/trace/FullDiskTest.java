@@ -7,6 +7,8 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import dev.vmexit.exit.EventAssert;
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.RandomEvents;
+import java.io.IOException;
+import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -15,8 +17,9 @@ import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.stream.Collectors;
 import org.agrona.concurrent.IdleStrategy;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Records onto a real file system of 9 MiB, in a mount namespace of its own. */
 final class FullDiskTest {
@@ -81,11 +84,14 @@ final class FullDiskTest {
       final TraceManifest manifest = TestTraces.manifest();
       final Listener listener = new Listener();
       final Recorder recorder =
-          Recorder.start(folder, manifest, RecorderOptions.blocking(1 << 20), Idle::new, listener);
+          Recorder.begin(folder, manifest, RecorderOptions.blocking(1 << 20), Idle::new, listener);
+      if (arguments[1].startsWith("early")) {
+        fill(Path.of(arguments[0], "more"));
+      }
       final Thread vcpu = new Thread(() -> write(recorder), "vcpu0");
       vcpu.start();
       BLOCKED.await();
-      final boolean goesOn = arguments[1].equals("room");
+      final boolean goesOn = arguments[1].endsWith("room");
       if (goesOn) {
         Files.delete(filler);
         RESUMED.await();
@@ -99,6 +105,19 @@ final class FullDiskTest {
           listener.said
               + lost(folder, written)
               + (Files.exists(TraceFolder.ring(folder, 0)) ? ", the ring is left" : ""));
+    }
+
+    /** Takes what is left but for some pages: there is no room to open the queue. */
+    private static void fill(final Path file) throws IOException {
+      final Path pages = Files.write(Path.of(file + ".pages"), new byte[32 << 10]);
+      try (OutputStream out = Files.newOutputStream(file)) {
+        while (true) {
+          out.write(new byte[4096]);
+        }
+      } catch (final IOException e) {
+        // The disk is full: the manifest's last words have room again.
+        Files.delete(pages);
+      }
     }
 
     private static void write(final Recorder recorder) {
@@ -152,16 +171,19 @@ final class FullDiskTest {
     return out;
   }
 
-  @Test
-  void shouldGoOnWhenAFullDiskHasRoomAgain() throws Exception {
-    final String said = run("room");
+  /** Full behind some batches, and full before the queue is opened. */
+  @ParameterizedTest
+  @ValueSource(strings = {"room", "early room"})
+  void shouldGoOnWhenAFullDiskHasRoomAgain(final String what) throws Exception {
+    final String said = run(what);
     assertTrue(said.startsWith("paused; resumed; "), said);
     assertTrue(said.contains("0 lost, 0 damages, complete"), said);
   }
 
-  @Test
-  void shouldEndWithAWholeTraceWhenTheDiskStaysFull() throws Exception {
-    assertEquals("paused; 0 lost, 0 damages, complete, the ring is left\n", run("none"));
+  @ParameterizedTest
+  @ValueSource(strings = {"none", "early none"})
+  void shouldEndWithAWholeTraceWhenTheDiskStaysFull(final String what) throws Exception {
+    assertEquals("paused; 0 lost, 0 damages, complete, the ring is left\n", run(what));
   }
 
   private boolean canMount() throws Exception {
@@ -179,7 +201,7 @@ final class FullDiskTest {
               .start()
               .waitFor()
           == 0;
-    } catch (final java.io.IOException e) {
+    } catch (final IOException e) {
       return false;
     }
   }

@@ -294,6 +294,85 @@ final class RecorderTest {
     assertFalse(said.contains(";"), "damages: " + said);
   }
 
+  private static Recorder begin(final Path folder, final RecorderListener listener) {
+    return Recorder.begin(
+        folder,
+        manifest(),
+        RecorderOptions.blocking(1 << 20),
+        () -> YieldingIdleStrategy.INSTANCE,
+        listener);
+  }
+
+  private static boolean hasQueueFile(final Path folder) throws IOException {
+    try (Stream<Path> files = Files.list(TraceFolder.queue(folder))) {
+      return files.anyMatch(file -> file.toString().endsWith(".cq4"));
+    }
+  }
+
+  @Test
+  void shouldLoseNothingWhenKilledBeforeTheQueueIsOpened() throws IOException {
+    final Path folder = temporary.resolve("trace");
+    final Path killed = temporary.resolve("killed");
+    final Recorder recorder = begin(folder, reason -> {});
+    recorder.awaitReady();
+    write(recorder, 11, 500);
+    try (TraceReader reader = TraceReader.open(folder)) {
+      assertTrue(reader.recording());
+      for (int i = 0; i < 500; i++) {
+        assertTrue(reader.next(event));
+      }
+      assertFalse(reader.next(event));
+    }
+    copyFolder(folder, killed);
+    assertFalse(hasQueueFile(killed));
+    recorder.close();
+    assertReads(killed, 11, 500);
+    assertEquals(
+        "0 records from the queue, 500 from the rings", TraceFolder.load(killed).recovered());
+    assertTrue(hasQueueFile(folder));
+    assertReads(folder, 11, 500);
+  }
+
+  @Test
+  void shouldOpenTheQueueWhenARingBeginsToFill() throws Exception {
+    final Path folder = temporary.resolve("trace");
+    final Recorder recorder = begin(folder, reason -> {});
+    final RandomEvents events = new RandomEvents(12);
+    int written = 0;
+    while (!hasQueueFile(folder)) {
+      // It waits for the recorder when the ring is full, and for nothing else.
+      events.next(event);
+      recorder.sink(0).write(event);
+      written++;
+    }
+    recorder.close();
+    assertReads(folder, 12, written);
+  }
+
+  @Test
+  void shouldKeepWhatTheRingHasWhenTheQueueCannotBeOpened() throws Exception {
+    final Path folder = temporary.resolve("trace");
+    final CompletableFuture<String> stopped = new CompletableFuture<>();
+    final Recorder recorder = begin(folder, stopped::complete);
+    // A folder where the queue has a file of its own.
+    Files.createDirectories(TraceFolder.queue(folder).resolve("metadata.cq4t").resolve("x"));
+    write(recorder, 13, 500);
+    assertMessage("recording ended early: ", recorder::close);
+    assertFalse(stopped.get().isEmpty());
+    final TraceManifest manifest = TraceFolder.load(folder);
+    assertTrue(manifest.endReason().startsWith("recording failed: "), manifest.endReason());
+    assertReads(folder, 13, 500);
+  }
+
+  @Test
+  void shouldLeaveNothingOfARunThatDidNotBegin() {
+    final Path folder = temporary.resolve("trace");
+    final Recorder recorder = begin(folder, reason -> {});
+    write(recorder, 14, 10);
+    recorder.abandon();
+    assertFalse(Files.exists(folder));
+  }
+
   @Test
   void shouldStopTheGuestInOrderWhenTheRecordersThreadDies() throws Exception {
     final Path folder = temporary.resolve("trace");
