@@ -59,6 +59,12 @@ final class StopTest {
     return tool;
   }
 
+  private List<Path> queueFiles() throws IOException {
+    try (Stream<Path> all = Files.list(TraceFolder.queue(trace()))) {
+      return all.filter(file -> file.toString().endsWith(".cq4")).sorted().toList();
+    }
+  }
+
   /** Number of records that all three views of the trace agree on. */
   private long records() {
     final Tool.Outcome replay = Tool.run("replay", trace().toString());
@@ -151,7 +157,7 @@ final class StopTest {
     words.addAll(List.of("--roll", "1M"));
     final Path elsewhere = temporary.resolve("elsewhere");
     try (ForkedTool tool = ForkedTool.start(temporary, words.toArray(String[]::new))) {
-      for (int i = 0; i < DOTS; i++) {
+      while (!Files.isDirectory(TraceFolder.queue(trace())) || queueFiles().isEmpty()) {
         tool.await(".");
       }
       // There is no place for the next file.
@@ -213,10 +219,7 @@ final class StopTest {
 
     // No file more than it takes: at the last roll, what is now without the newest one, the oldest
     // was needed.
-    final List<Path> files;
-    try (Stream<Path> all = Files.list(trace().resolve("queue"))) {
-      files = all.filter(file -> file.toString().endsWith(".cq4")).sorted().toList();
-    }
+    final List<Path> files = queueFiles();
     Files.delete(files.getFirst());
     Files.deleteIfExists(files.getLast());
     long without = 0;

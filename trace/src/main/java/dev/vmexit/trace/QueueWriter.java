@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.function.ToLongFunction;
 import net.openhft.chronicle.bytes.Bytes;
+import net.openhft.chronicle.core.shutdown.PriorityHook;
 import net.openhft.chronicle.queue.ExcerptAppender;
 import net.openhft.chronicle.queue.RollCycle;
 import net.openhft.chronicle.queue.impl.single.SingleChronicleQueue;
@@ -57,13 +58,21 @@ final class QueueWriter implements AutoCloseable {
   }
 
   /**
-   * Makes the folder, and sees that there is room to open a queue in it: a full disk would be a
-   * SIGBUS then.
+   * Has a queue be opened later even in a process that is ending: the first one that the queue's
+   * library is asked for adds its hook to the JVM's shutdown, which has to be before that.
+   *
+   * @throws IllegalStateException if the shutdown has begun
+   */
+  static void makeReady() {
+    PriorityHook.add(0, () -> {});
+  }
+
+  /**
+   * Sees that there is room to open a queue in a folder: a full disk would be a SIGBUS then.
    *
    * @throws DiskFullException if there is none
    */
-  static void prepare(final Path folder) throws IOException {
-    Files.createDirectories(folder);
+  static void checkRoom(final Path folder) throws IOException {
     final Path room = folder.resolve("room");
     try {
       Files.write(room, new byte[METADATA]);

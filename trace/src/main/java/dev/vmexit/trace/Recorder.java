@@ -1,8 +1,6 @@
 package dev.vmexit.trace;
 
-import dev.vmexit.exit.ExitDecoder;
 import dev.vmexit.exit.ExitRing;
-import dev.vmexit.exit.ExitRingReader;
 import dev.vmexit.exit.ExitRingWriter;
 import dev.vmexit.exit.OnFull;
 import java.io.IOException;
@@ -17,7 +15,6 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Supplier;
 import org.agrona.concurrent.IdleStrategy;
-import org.agrona.concurrent.UnsafeBuffer;
 
 /**
  * Moves records from the exit rings into the queue, on a thread of its own named {@code recorder}.
@@ -54,10 +51,13 @@ public final class Recorder implements AutoCloseable {
   private final Path folder;
   private final TraceManifest manifest;
   private final RecordingLock lock;
-  private final List<Source> sources = new ArrayList<>();
+  private final List<RingSource> sources = new ArrayList<>();
   private final RecorderListener listener;
   private final RecorderOptions options;
   private final Thread thread;
+
+  /** Counted down when the queue can be opened at any time, or never. */
+  private final CountDownLatch ready = new CountDownLatch(1);
 
   /** Counted down when the queue is open, or could not be opened. */
   private final CountDownLatch opened = new CountDownLatch(1);
@@ -71,8 +71,8 @@ public final class Recorder implements AutoCloseable {
   /** There is nothing to be kept. */
   private volatile boolean abandoned;
 
-  /** Why the queue could not be opened, or null; to be read after {@link #opened}. */
-  private Throwable openFailure;
+  /** Why the queue could not be opened, or null. */
+  private volatile Throwable openFailure;
 
   private volatile boolean closing;
   private volatile boolean stopping;
@@ -110,7 +110,7 @@ public final class Recorder implements AutoCloseable {
     try {
       for (int vcpu = 0; vcpu < manifest.vcpus(); vcpu++) {
         sources.add(
-            new Source(
+            new RingSource(
                 new ExitRingWriter(
                     ExitRing.create(
                         TraceFolder.ring(folder, vcpu),
@@ -119,14 +119,16 @@ public final class Recorder implements AutoCloseable {
                         manifest.trace()),
                     manifest.kinds(),
                     options.onFull(),
-                    writerIdle.get())));
+                    writerIdle.get()),
+                manifest.trace(),
+                this::append));
       }
-      QueueWriter.prepare(TraceFolder.queue(folder));
+      QueueWriter.checkRoom(Files.createDirectory(TraceFolder.queue(folder)));
       manifest.store(TraceFolder.manifest(folder));
       started = true;
     } finally {
       if (!started) {
-        sources.forEach(source -> source.ring.close());
+        sources.forEach(source -> source.close());
         lock.close();
       }
     }
@@ -192,13 +194,7 @@ public final class Recorder implements AutoCloseable {
       final RecorderListener listener) {
     final boolean made = TraceFolder.create(folder);
     try {
-      final Recorder recorder =
-          new Recorder(
-              folder,
-              manifest,
-              options,
-              writerIdle,
-              listener);
+      final Recorder recorder = new Recorder(folder, manifest, options, writerIdle, listener);
       recorder.madeFolder = made;
       recorder.thread.start();
       return recorder;
@@ -211,12 +207,13 @@ public final class Recorder implements AutoCloseable {
   }
 
   /**
-   * Waits for the queue where a ring that is full at once would lose records, as one that drops
-   * does.
+   * Waits until the queue can be opened whatever happens; until it is open where a ring that is
+   * full meanwhile would lose records, as one that drops does.
    *
    * @throws TraceException if it could not be opened
    */
   public void awaitReady() {
+    await(ready);
     if (options.onFull() == OnFull.DROP) {
       awaitOpen();
     }
@@ -225,10 +222,14 @@ public final class Recorder implements AutoCloseable {
   private void awaitOpen() {
     openNow = true;
     LockSupport.unpark(thread);
+    await(opened);
+  }
+
+  private void await(final CountDownLatch latch) {
     boolean interrupted = false;
     while (true) {
       try {
-        opened.await();
+        latch.await();
         break;
       } catch (final InterruptedException e) {
         // It takes a fraction of a second; the interrupt is passed on.
@@ -266,12 +267,12 @@ public final class Recorder implements AutoCloseable {
 
   /** Where a vCPU's thread writes. */
   public ExitRingWriter sink(final int vcpu) {
-    return sources.get(vcpu).writer;
+    return sources.get(vcpu).writer();
   }
 
   /** Records that the vCPUs have dropped so far. */
   public long dropped() {
-    return sources.stream().mapToLong(source -> source.writer.dropped()).sum();
+    return sources.stream().mapToLong(source -> source.writer().dropped()).sum();
   }
 
   /** Why recording stopped early, or null. */
@@ -303,7 +304,7 @@ public final class Recorder implements AutoCloseable {
       return;
     }
     closed = true;
-    sources.forEach(source -> source.writer.close());
+    sources.forEach(source -> source.writer().close());
     closing = true;
     LockSupport.unpark(thread);
     boolean interrupted = false;
@@ -315,7 +316,7 @@ public final class Recorder implements AutoCloseable {
         interrupted = true;
       }
     }
-    sources.forEach(Source::close);
+    sources.forEach(RingSource::close);
     try {
       end();
     } catch (final IOException e) {
@@ -347,10 +348,10 @@ public final class Recorder implements AutoCloseable {
   private void end() throws IOException {
     long records = 0;
     long dropped = 0;
-    for (final Source source : sources) {
+    for (final RingSource source : sources) {
       // Not what the queue has: the last records may have been dropped.
-      records += source.writer.sequence();
-      dropped += source.writer.dropped();
+      records += source.writer().sequence();
+      dropped += source.writer().dropped();
     }
     final String start = TraceCheck.startChecksum(folder, sources.size());
     if (failure == null) {
@@ -370,6 +371,8 @@ public final class Recorder implements AutoCloseable {
 
   private void run() {
     try {
+      QueueWriter.makeReady();
+      ready.countDown();
       while (!isOpenDue()) {
         LockSupport.parkNanos(LOOK_NANOS);
       }
@@ -377,15 +380,15 @@ public final class Recorder implements AutoCloseable {
         return;
       }
     } catch (final Throwable e) {
-      // Among them: the queue's classes do not come up in a process that is ending.
       openFailure = e;
-      if (openNow) {
+      if (openNow || ready.getCount() > 0) {
         failure = describe(e); // who waits for it tells
       } else {
         fail(describe(e));
       }
       return;
     } finally {
+      ready.countDown();
       opened.countDown();
     }
     try {
@@ -408,8 +411,8 @@ public final class Recorder implements AutoCloseable {
     if (closing || openNow || options.durability() != Durability.NONE) {
       return true;
     }
-    for (final Source source : sources) {
-      if (source.reader.backlog() >= source.ring.capacity() / PART_TO_OPEN) {
+    for (final RingSource source : sources) {
+      if (source.backlog() >= options.ringCapacity() / PART_TO_OPEN) {
         return true;
       }
     }
@@ -421,7 +424,7 @@ public final class Recorder implements AutoCloseable {
     while (true) {
       final boolean last = closing;
       try {
-        QueueWriter.prepare(TraceFolder.queue(folder));
+        QueueWriter.checkRoom(TraceFolder.queue(folder));
         queue =
             new QueueWriter(
                 TraceFolder.queue(folder), manifest.startTime().toEpochMilli(), options);
@@ -443,8 +446,8 @@ public final class Recorder implements AutoCloseable {
       // Read before the drain: what was written before the close is then seen by it.
       final boolean last = closing;
       int work = 0;
-      for (final Source source : sources) {
-        work += source.drain();
+      for (final RingSource source : sources) {
+        work += source.drain(DRAIN_LIMIT);
       }
       syncInTime();
       if (ringsLeft) {
@@ -459,7 +462,7 @@ public final class Recorder implements AutoCloseable {
         break;
       }
     }
-    for (final Source source : sources) {
+    for (final RingSource source : sources) {
       source.flush();
     }
   }
@@ -473,8 +476,8 @@ public final class Recorder implements AutoCloseable {
       synced = now;
       syncFolder();
       queue.sync();
-      for (final Source source : sources) {
-        source.ring.force();
+      for (final RingSource source : sources) {
+        source.force();
       }
     }
   }
@@ -526,7 +529,7 @@ public final class Recorder implements AutoCloseable {
       listener.paused(full.getMessage());
     }
     if (stopping) {
-      sources.forEach(source -> source.reader.release());
+      sources.forEach(source -> source.release());
     }
     LockSupport.parkNanos(FULL_RETRY_NANOS);
     return true;
@@ -541,8 +544,8 @@ public final class Recorder implements AutoCloseable {
 
   private void fail(final String reason) {
     failure = reason;
-    for (final Source source : sources) {
-      source.writer.readerFailed();
+    for (final RingSource source : sources) {
+      source.writer().readerFailed();
     }
     listener.failed(reason);
   }
@@ -555,63 +558,5 @@ public final class Recorder implements AutoCloseable {
       return TraceFolder.why(host);
     }
     return e.getMessage() == null ? e.toString() : e.getMessage();
-  }
-
-  /** One vCPU's ring and the batch that is being put together from it. */
-  private final class Source implements ExitRingReader.Handler {
-    private final ExitRingWriter writer;
-    private final ExitRing ring;
-    private final ExitRingReader reader;
-    private final BatchWriter batch;
-    private IOException error;
-
-    Source(final ExitRingWriter writer) {
-      this.writer = writer;
-      ring = writer.file();
-      reader = ExitRingReader.live(ring);
-      batch = new BatchWriter(ring.number(), manifest.trace(), ring.capacity());
-    }
-
-    int drain() throws IOException {
-      final int count = reader.drain(this, DRAIN_LIMIT);
-      if (error != null) {
-        throw error;
-      }
-      return count;
-    }
-
-    @Override
-    public boolean onRecord(final UnsafeBuffer buffer, final int offset, final int length) {
-      if ((batch.isEnough() || ExitDecoder.isGap(buffer, offset))
-          && ExitDecoder.isFull(buffer, offset)) {
-        try {
-          if (!flush()) {
-            return false;
-          }
-        } catch (final IOException e) {
-          error = e;
-          return false;
-        }
-      }
-      batch.add(buffer, offset, length);
-      return true;
-    }
-
-    void close() {
-      ring.close();
-    }
-
-    boolean flush() throws IOException {
-      if (batch.count() > 0) {
-        // A recorder that is behind must not keep the vCPU waiting for a smaller file.
-        final int length = batch.finish(reader.backlog() < ring.capacity() / 2);
-        if (!append(batch, length)) {
-          return false;
-        }
-        batch.next();
-        reader.commit();
-      }
-      return true;
-    }
   }
 }
