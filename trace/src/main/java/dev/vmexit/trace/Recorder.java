@@ -22,7 +22,7 @@ import org.agrona.concurrent.IdleStrategy;
  * <p>A batch goes from a full record to before another. It is given back to its ring only after the
  * queue has it: at any moment each record is in the queue or in a ring's file, and a killed process
  * loses none that was committed. So a batch that waits for its end needs no time limit, and the
- * queue is opened only when a ring begins to fill: a guest starts faster without its classes.
+ * queue is opened only when a ring is half full: a guest starts faster without its classes.
  *
  * <p>On a full disk it waits for room, and with it the vCPUs when their rings are full. Where the
  * run ends meanwhile, what was not moved stays in the rings' files, and the trace is whole.
@@ -34,7 +34,7 @@ public final class Recorder implements AutoCloseable {
   private static final int DRAIN_LIMIT = 4096;
 
   /** The part of a ring that is full when the queue is opened. */
-  private static final int PART_TO_OPEN = 4;
+  private static final int PART_TO_OPEN = 2;
 
   /**
    * From one look at the rings to the next: meanwhile a vCPU fills a small part of its own. Each

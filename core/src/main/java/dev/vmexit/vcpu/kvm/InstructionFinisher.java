@@ -2,6 +2,7 @@ package dev.vmexit.vcpu.kvm;
 
 import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.memory.HostMemory;
+import dev.vmexit.mmu.Mmu;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.Vcpu;
 import dev.vmexit.vcpu.VcpuExit;
@@ -19,12 +20,17 @@ final class InstructionFinisher {
   private final Vcpu interpreter;
   private final long state;
   private final VcpuExit exit;
+  private final Mmu mmu;
   private final FinishedInstruction finished = new FinishedInstruction();
   private boolean unblocksNmi;
 
   /** Makes one for a vCPU whose state block and exit are the interpreter's. */
   InstructionFinisher(
-      final KvmRegisters registers, final InstructionLocator locator, final Vcpu interpreter) {
+      final KvmRegisters registers,
+      final InstructionLocator locator,
+      final Vcpu interpreter,
+      final Mmu mmu) {
+    this.mmu = mmu;
     this.registers = registers;
     this.locator = locator;
     this.interpreter = interpreter;
@@ -40,6 +46,11 @@ final class InstructionFinisher {
     finished.keep(exit);
     unblocksNmi = insn != null && insn.mnemonic == Mnemonic.IRET;
     // The guest may have written the code, its tables and its registers since the last time.
+    mmu.setContext(
+        HostMemory.getLong(state + StateLayout.CR0),
+        HostMemory.getLong(state + StateLayout.CR3),
+        HostMemory.getLong(state + StateLayout.CR4),
+        HostMemory.getLong(state + StateLayout.EFER));
     interpreter.stateChanged();
     return interpreter.enter(1);
   }

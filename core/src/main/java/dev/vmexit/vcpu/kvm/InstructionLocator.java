@@ -2,8 +2,6 @@ package dev.vmexit.vcpu.kvm;
 
 import dev.vmexit.memory.GuestMemory;
 import dev.vmexit.memory.HostMemory;
-import dev.vmexit.mmu.Mmu;
-import dev.vmexit.mmu.Translation;
 import dev.vmexit.vcpu.StateLayout;
 import dev.vmexit.vcpu.VcpuExit;
 import dev.vmexit.x86.Gpr;
@@ -34,16 +32,13 @@ final class InstructionLocator {
   private static final int PAGE_OFFSET = 0xFFF;
   private static final int HLT_OPCODE = 0xF4;
 
-  private final GuestMemory memory;
-  private final Mmu mmu;
+  private final CodeMemory code;
   private final long state;
   private final Decoder decoder = new Decoder();
   private final Instruction decoded = new Instruction();
 
   /** The instruction that is looked at: what was decoded last, or one known from before. */
   private Instruction insn = decoded;
-
-  private final Translation.Result translation = new Translation.Result();
 
   /** Bytes from rip - 64 to rip + 15; which of them could be read. */
   private final byte[] window = new byte[WINDOW];
@@ -58,9 +53,8 @@ final class InstructionLocator {
 
   private final LocatedInstructions located = new LocatedInstructions();
 
-  InstructionLocator(final GuestMemory memory, final Mmu mmu, final long state) {
-    this.memory = memory;
-    this.mmu = mmu;
+  InstructionLocator(final GuestMemory memory, final long state) {
+    this.code = new CodeMemory(memory, state);
     this.state = state;
   }
 
@@ -79,8 +73,11 @@ final class InstructionLocator {
   private void access(final int codeSize, final VcpuExit exit, final boolean port) {
     final long rip = HostMemory.getLong(state + StateLayout.RIP);
     final long here = windowAddress(rip, codeSize);
-    if (here != 0 && known(here, rip, codeSize, exit, port)) {
-      return;
+    if (here != 0) {
+      final int place = located.find(rip, codeSize, here);
+      if (place >= 0 && known(place, here, rip, exit, port)) {
+        return;
+      }
     }
     read(rip, codeSize);
     if (exit.write) {
@@ -90,33 +87,37 @@ final class InstructionLocator {
       take(exit, rip, codeSize, HERE);
     }
     if (here != 0 && exit.instructionLength > 0) {
-      final int behind = (int) (rip - exit.rip);
-      final LocatedInstructions.Place place = located.add(rip, codeSize, here, behind);
-      decoder.decode(exit.instruction, 0, exit.instructionLength, codeSize, place.instruction);
+      decoder.decode(exit.instruction, 0, exit.instructionLength, codeSize, located.room(rip));
+      located.add(rip, codeSize, here, (int) (rip - exit.rip));
     }
   }
 
-  /** Whether it is the instruction that this place had before, with the same bytes around. */
+  /** Whether the exit is of the instruction that this place had before. */
   private boolean known(
-      final long here,
-      final long rip,
-      final int codeSize,
-      final VcpuExit exit,
-      final boolean port) {
-    final LocatedInstructions.Place place = located.find(rip, codeSize, here);
-    if (place == null || !exit.write && place.behind > 0) {
+      final int place, final long here, final long rip, final VcpuExit exit, final boolean port) {
+    final int behind = located.behind(place);
+    if (!exit.write && behind > 0) {
       return false;
     }
-    insn = place.instruction;
-    ripOfDecoded = rip - place.behind;
+    final boolean fits =
+        port ? located.isPort(place, exit, state) : located.touches(place, exit, state);
+    if (!fits && !fitsAnyway(place, rip - behind, exit, port)) {
+      return false;
+    }
+    exit.rip = rip - behind;
+    exit.instructionLength = located.length(place);
+    // Safe: inside the window, whose page is mapped.
+    HostMemory.copyOut(here + HERE - behind, exit.instruction, 0, exit.instructionLength);
+    return true;
+  }
+
+  /** The same of an instruction that is not simple: a string instruction, or across pages. */
+  private boolean fitsAnyway(
+      final int place, final long rip, final VcpuExit exit, final boolean port) {
+    insn = located.instruction(place);
+    ripOfDecoded = rip;
     final boolean fits = fits(exit, port);
     insn = decoded;
-    if (fits) {
-      exit.rip = rip - place.behind;
-      exit.instructionLength = place.instruction.length;
-      // Safe: inside the window, whose page is mapped.
-      HostMemory.copyOut(here + HERE - place.behind, exit.instruction, 0, exit.instructionLength);
-    }
     return fits;
   }
 
@@ -325,11 +326,11 @@ final class InstructionLocator {
             : rip + HostMemory.getLong(state + StateLayout.segment(Seg.CS) + StateLayout.SEG_BASE)
                 & 0xFFFF_FFFFL;
     final int offset = (int) linear & PAGE_OFFSET;
-    setContext();
+    code.begin();
     if (offset < HERE || offset + MAX > PAGE_OFFSET + 1) {
       return gather(linear - HERE, codeSize == 8);
     }
-    final long host = host(linear & ~(long) PAGE_OFFSET);
+    final long host = code.host(linear & ~(long) PAGE_OFFSET);
     return host == 0 ? 0 : host + offset - HERE;
   }
 
@@ -338,8 +339,8 @@ final class InstructionLocator {
     if (!wide && (start < 0 || second > 0xFFFF_FFFFL)) {
       return 0;
     }
-    final long firstHost = host(start & ~(long) PAGE_OFFSET);
-    final long secondHost = host(second);
+    final long firstHost = code.host(start & ~(long) PAGE_OFFSET);
+    final long secondHost = code.host(second);
     if (firstHost == 0 || secondHost == 0) {
       return 0;
     }
@@ -350,21 +351,13 @@ final class InstructionLocator {
     return gathered.address();
   }
 
-  private void setContext() {
-    mmu.setContext(
-        HostMemory.getLong(state + StateLayout.CR0),
-        HostMemory.getLong(state + StateLayout.CR3),
-        HostMemory.getLong(state + StateLayout.CR4),
-        HostMemory.getLong(state + StateLayout.EFER));
-  }
-
   /** Reads the bytes around rip: all up to it, if its page and the one before can be read. */
   private void read(final long rip, final int codeSize) {
     ripOfWindow = rip - HERE;
     final boolean wide = codeSize == 8;
     final long base =
         wide ? 0 : HostMemory.getLong(state + StateLayout.segment(Seg.CS) + StateLayout.SEG_BASE);
-    setContext();
+    code.begin();
     long page = -1;
     long host = 0;
     first = HERE;
@@ -373,7 +366,7 @@ final class InstructionLocator {
       final long linear = wide ? base + ripOfWindow + i : base + ripOfWindow + i & 0xFFFF_FFFFL;
       if (page != (linear & ~(long) PAGE_OFFSET)) {
         page = linear & ~(long) PAGE_OFFSET;
-        host = host(page);
+        host = code.host(page);
       }
       if (host == 0) {
         break;
@@ -386,7 +379,7 @@ final class InstructionLocator {
       final long linear = wide ? base + ripOfWindow + i : base + ripOfWindow + i & 0xFFFF_FFFFL;
       if (page != (linear & ~(long) PAGE_OFFSET)) {
         page = linear & ~(long) PAGE_OFFSET;
-        host = host(page);
+        host = code.host(page);
       }
       if (host == 0) {
         break;
@@ -394,14 +387,5 @@ final class InstructionLocator {
       window[i] = (byte) HostMemory.getByte(host + (linear & PAGE_OFFSET));
       end = i + 1;
     }
-  }
-
-  /** Host address of a linear page that is fetched from, or 0. */
-  private long host(final long page) {
-    final int rights =
-        HostMemory.getInt(state + StateLayout.segment(Seg.SS) + StateLayout.SEG_RIGHTS);
-    final int user = (rights >> 5 & 3) == 3 ? Translation.USER : 0;
-    mmu.translate(page, Translation.FETCH | user, translation);
-    return translation.outcome == Translation.Result.OK ? memory.hostAddress(translation.gpa) : 0;
   }
 }

@@ -119,8 +119,8 @@ public final class KvmVcpu implements Vcpu {
             vm.checkExtension(KvmApi.CAP_XCRS) != 0,
             id == 0 ? APIC_BASE | APIC_BASE_BSP : APIC_BASE);
     dirtyRing = vm.dirtyRing(fd, memory);
-    locator = new InstructionLocator(memory, mmu, state);
-    finisher = new InstructionFinisher(registers, locator, interpreter);
+    locator = new InstructionLocator(memory, state);
+    finisher = new InstructionFinisher(registers, locator, interpreter, mmu);
     final int tscKilohertz = vm.tscKilohertz(fd);
     tsc = new TscClock(tscKilohertz);
     msrs = new MsrExit(run, tsc);

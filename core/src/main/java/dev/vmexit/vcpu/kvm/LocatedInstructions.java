@@ -1,34 +1,57 @@
 package dev.vmexit.vcpu.kvm;
 
 import dev.vmexit.memory.HostMemory;
+import dev.vmexit.vcpu.StateLayout;
+import dev.vmexit.vcpu.VcpuExit;
+import dev.vmexit.x86.Gpr;
+import dev.vmexit.x86.Seg;
 import dev.vmexit.x86.decode.Instruction;
+import dev.vmexit.x86.decode.Mnemonic;
 
 /**
  * Instructions that were found at or before some rip, with what all bytes around it were then: a
  * loop's exits come from the same few places. A place is forgotten when another takes its slot.
+ *
+ * <p>A place is two cache lines, as a hypervisor has just had the processor's caches, and says what
+ * the instruction accesses, where that is simple; else {@link #instruction} is to be asked.
+ *
+ * <pre>
+ *   0     rip
+ *   1     byte 0 code size, 1 how far before rip it begins, 2 its length; 0: no place
+ *   2     byte 0 its bytes accessed, 1 flags, 2 base, 3 index, 4 scale, 5 segment,
+ *         6 address size; port in bytes 2 and 3
+ *   3     displacement, with rip's part of it
+ *   4..13 the bytes around rip; the last word overlaps the one before it
+ * </pre>
  */
 final class LocatedInstructions {
   private static final int SLOTS = 256;
   private static final int HASH_SHIFT = 56;
   private static final long HASH = 0x9E37_79B9_7F4A_7C15L;
-  private static final int WINDOW = InstructionLocator.WINDOW;
+  private static final int PAGE_OFFSET = 0xFFF;
 
-  /** Words of a window; the last one overlaps the one before it. */
+  private static final int WORDS_OF_PLACE = 16;
+  private static final int WHERE = 1;
+  private static final int ACCESS = 2;
+  private static final int DISPLACEMENT = 3;
+  private static final int BYTES = 4;
+  private static final int WINDOW = InstructionLocator.WINDOW;
   private static final int WORDS = (WINDOW + 7) / 8;
 
-  private final Place[] places = new Place[SLOTS];
+  // Flags of an access.
+  private static final int PORT = 1;
+  private static final int MEMORY = 1 << 1;
 
-  /** What is known of a place. */
-  static final class Place {
-    final Instruction instruction = new Instruction();
+  /** Of a port: it is an OUT. Of memory: it may be a store. */
+  private static final int WRITES = 1 << 2;
 
-    /** How far before rip the instruction begins. */
-    int behind;
+  /** The port is named by the instruction, not by DX. */
+  private static final int FIXED = 1 << 3;
 
-    private final long[] words = new long[WORDS];
-    private long rip;
-    private int codeSize;
-  }
+  private static final int NO_REGISTER = 0xFF;
+
+  private final long[] places = new long[SLOTS * WORDS_OF_PLACE];
+  private final Instruction[] instructions = new Instruction[SLOTS];
 
   private static int slot(final long rip) {
     return (int) (rip * HASH >>> HASH_SHIFT);
@@ -39,35 +62,141 @@ final class LocatedInstructions {
   }
 
   /**
-   * What was found there before, or null.
+   * The place that was found there before, or -1.
    *
    * @param window where the bytes around rip are in this process
    */
-  Place find(final long rip, final int codeSize, final long window) {
-    final Place place = places[slot(rip)];
-    if (place == null || place.rip != rip || place.codeSize != codeSize) {
-      return null;
+  int find(final long rip, final int codeSize, final long window) {
+    final int place = slot(rip) * WORDS_OF_PLACE;
+    final long[] p = places;
+    if (p[place] != rip || (int) p[place + WHERE] << 24 >>> 24 != codeSize) {
+      return -1;
     }
     long difference = 0;
     for (int i = 0; i < WORDS; i++) {
-      difference |= place.words[i] ^ word(window, i);
+      difference |= p[place + BYTES + i] ^ word(window, i);
     }
-    return difference == 0 ? place : null;
+    return difference == 0 ? place : -1;
   }
 
-  /** Keeps a place, whose instruction the caller fills in; allocates in a slot never used. */
-  Place add(final long rip, final int codeSize, final long window, final int behind) {
+  /** How far before rip its instruction begins. */
+  int behind(final int place) {
+    return (int) (places[place + WHERE] >>> 8) & 0xFF;
+  }
+
+  /** Its instruction's length. */
+  int length(final int place) {
+    return (int) (places[place + WHERE] >>> 16) & 0xFF;
+  }
+
+  /** Its instruction. */
+  Instruction instruction(final int place) {
+    return instructions[place / WORDS_OF_PLACE];
+  }
+
+  /** Whether it is an access to this port; false, too, where that is not simple to say. */
+  boolean isPort(final int place, final VcpuExit exit, final long state) {
+    final int access = (int) places[place + ACCESS];
+    final int port =
+        (access >>> 8 & FIXED) != 0
+            ? access >>> 16
+            : HostMemory.getShort(state + StateLayout.gpr(Gpr.RDX));
+    return (access >>> 8 & (PORT | WRITES)) == (exit.write ? PORT | WRITES : PORT)
+        && (access & 0xFF) == exit.size
+        && port == exit.address;
+  }
+
+  /**
+   * Whether its memory operand lies at this address, as far as the page offset tells; false, too,
+   * where that is not simple to say.
+   */
+  boolean touches(final int place, final VcpuExit exit, final long state) {
+    final long access = places[place + ACCESS];
+    final int flags = (int) (access >>> 8) & 0xFF;
+    if ((flags & MEMORY) == 0
+        || (int) access << 24 >>> 24 != exit.size
+        || exit.write && (flags & WRITES) == 0) {
+      return false;
+    }
+    long address = places[place + DISPLACEMENT];
+    final int base = (int) (access >>> 16) & 0xFF;
+    if (base != NO_REGISTER) {
+      address += HostMemory.getLong(state + StateLayout.gpr(base));
+    }
+    final int index = (int) (access >>> 24) & 0xFF;
+    if (index != NO_REGISTER) {
+      address +=
+          HostMemory.getLong(state + StateLayout.gpr(index)) << ((int) (access >>> 32) & 0xFF);
+    }
+    final int addressSize = (int) (access >>> 48) & 0xFF;
+    if (addressSize != 8) {
+      address &= (1L << addressSize * 8) - 1;
+    }
+    final int segment = (int) (access >>> 40) & 0xFF;
+    if (segment != NO_REGISTER) {
+      address += HostMemory.getLong(state + StateLayout.segment(segment) + StateLayout.SEG_BASE);
+    }
+    return ((address ^ exit.address) & PAGE_OFFSET) == 0;
+  }
+
+  /** The instruction to be filled in before {@link #add}; allocates for a slot never used. */
+  Instruction room(final long rip) {
     final int slot = slot(rip);
-    if (places[slot] == null) {
-      places[slot] = new Place();
+    if (instructions[slot] == null) {
+      instructions[slot] = new Instruction();
     }
-    final Place place = places[slot];
-    place.rip = rip;
-    place.codeSize = codeSize;
-    place.behind = behind;
+    return instructions[slot];
+  }
+
+  /** Keeps a place, whose instruction is filled in. */
+  void add(final long rip, final int codeSize, final long window, final int behind) {
+    final int place = slot(rip) * WORDS_OF_PLACE;
+    final Instruction insn = instruction(place);
+    places[place] = rip;
+    places[place + WHERE] = codeSize | behind << 8 | insn.length << 16;
+    places[place + ACCESS] = access(insn);
+    places[place + DISPLACEMENT] =
+        insn.base == Gpr.RIP ? insn.displacement + rip - behind + insn.length : insn.displacement;
     for (int i = 0; i < WORDS; i++) {
-      place.words[i] = word(window, i);
+      places[place + BYTES + i] = word(window, i);
     }
-    return place;
+  }
+
+  private static long access(final Instruction insn) {
+    return switch (insn.mnemonic) {
+      case IN -> port(insn.operandSizes[0], PORT, insn, 1);
+      case OUT -> port(insn.operandSizes[1], PORT | WRITES, insn, 0);
+      case INS -> insn.operandSizes[0] | PORT << 8;
+      case OUTS -> insn.operandSizes[0] | (PORT | WRITES) << 8;
+      default -> memory(insn);
+    };
+  }
+
+  private static long port(
+      final int size, final int flags, final Instruction insn, final int operand) {
+    return insn.operandKind[operand] == Instruction.IMMEDIATE
+        ? size | (flags | FIXED) << 8 | (insn.immediate & 0xFF) << 16
+        : size | flags << 8;
+  }
+
+  private static long memory(final Instruction insn) {
+    for (int i = 0; i < insn.operandCount; i++) {
+      if (insn.operandKind[i] == Instruction.MEMORY) {
+        final boolean writes = i == 0 || insn.mnemonic == Mnemonic.XCHG;
+        final boolean flat = insn.codeSize == 8 && insn.segment != Seg.FS && insn.segment != Seg.GS;
+        return Math.min(insn.memorySize, 8)
+            | (writes ? MEMORY | WRITES : MEMORY) << 8
+            | register(insn.base == Gpr.RIP ? -1 : insn.base) << 16
+            | register(insn.index) << 24
+            | (long) insn.scaleShift << 32
+            | register(flat ? -1 : insn.segment) << 40
+            | (long) insn.addressSize << 48;
+      }
+    }
+    return 0;
+  }
+
+  private static long register(final int number) {
+    return number < 0 ? NO_REGISTER : number;
   }
 }

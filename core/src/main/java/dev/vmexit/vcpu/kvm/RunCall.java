@@ -55,7 +55,7 @@ final class RunCall {
       immediate.setMine();
     }
     // Safe: a request without an argument; the page that it writes is mapped until close.
-    final int result = Libc.ioctl(errno, fd, KvmApi.RUN, 0);
+    final int result = Libc.quickIoctl(errno, fd, KvmApi.RUN, 0);
     kicks.left();
     if (result == -Libc.EINTR) {
       bound.returned();
