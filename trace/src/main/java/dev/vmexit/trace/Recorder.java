@@ -33,7 +33,9 @@ import org.agrona.concurrent.IdleStrategy;
 public final class Recorder implements AutoCloseable {
   private static final int DRAIN_LIMIT = 4096;
 
-  /** The part of a ring that is full when the queue is opened. */
+  /**
+   * The queue is opened when this part of a ring is full; a guest may block before all of it is.
+   */
   private static final int PART_TO_OPEN = 2;
 
   /**
@@ -181,8 +183,8 @@ public final class Recorder implements AutoCloseable {
   /**
    * As {@link #start}, but the queue is opened later, by the recorder's thread: that takes longer
    * than all else. {@link #awaitReady} is to be called before the first exit, {@link #abandon}
-   * where that fails. A queue that cannot be opened later ends the recording as a full or vanished
-   * disk does.
+   * where that fails. For a queue that is opened while the guest runs the disk may be full, or
+   * fail, as for any of its batches.
    *
    * @throws TraceException if the folder is in use or cannot be written
    */
