@@ -22,7 +22,7 @@ import org.agrona.concurrent.IdleStrategy;
  * <p>A batch goes from a full record to before another. It is given back to its ring only after the
  * queue has it: at any moment each record is in the queue or in a ring's file, and a killed process
  * loses none that was committed. So a batch that waits for its end needs no time limit, and the
- * queue is opened only when a ring is half full: a guest starts faster without its classes.
+ * queue is opened only when a quarter of a ring is full: a guest starts faster without its classes.
  *
  * <p>On a full disk it waits for room, and with it the vCPUs when their rings are full. Where the
  * run ends meanwhile, what was not moved stays in the rings' files, and the trace is whole.
@@ -34,9 +34,10 @@ public final class Recorder implements AutoCloseable {
   private static final int DRAIN_LIMIT = 4096;
 
   /**
-   * The queue is opened when this part of a ring is full; a guest may block before all of it is.
+   * The queue is opened when this part of a ring is full: so little that the ring's first batches
+   * are still compressed, which a recorder that is behind does not do.
    */
-  private static final int PART_TO_OPEN = 2;
+  private static final int PART_TO_OPEN = 4;
 
   /**
    * From one look at the rings to the next: meanwhile a vCPU fills a small part of its own. Each
@@ -130,7 +131,7 @@ public final class Recorder implements AutoCloseable {
       started = true;
     } finally {
       if (!started) {
-        sources.forEach(source -> source.close());
+        sources.forEach(RingSource::close);
         lock.close();
       }
     }
@@ -531,7 +532,7 @@ public final class Recorder implements AutoCloseable {
       listener.paused(full.getMessage());
     }
     if (stopping) {
-      sources.forEach(source -> source.release());
+      sources.forEach(RingSource::release);
     }
     LockSupport.parkNanos(FULL_RETRY_NANOS);
     return true;

@@ -334,7 +334,7 @@ final class RecorderTest {
   }
 
   @Test
-  void shouldOpenTheQueueWhenARingIsHalfFull() throws Exception {
+  void shouldOpenTheQueueWhenARingBeginsToFill() throws Exception {
     final Path folder = temporary.resolve("trace");
     final Recorder recorder = begin(folder, reason -> {});
     final RandomEvents events = new RandomEvents(12);
