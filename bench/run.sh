@@ -16,7 +16,8 @@
 #                                  liblttng-ust-dev linux-perf; perf and ftrace as root)
 #   bench/run.sh reader [TRACE]    the same without the checks: reading alone
 #   bench/run.sh seek [GIB]        dump at the end of a long trace; the limit is a second
-#   bench/run.sh kvm [BATCHES]     an exit's round trip on KVM, against a C program (needs cc)
+#   bench/run.sh kvm [BATCHES [OPERATION...]]   an exit's round trip on KVM (out, in, mmio_read,
+#                                  mmio_write, hlt), against a C program (needs cc)
 #   bench/run.sh injection [kvm|soft]   an interrupt's request to its injection
 #   bench/run.sh all               all of these
 #   bench/run.sh jmh [ARGUMENTS]   JMH with its own arguments: a pattern, -prof gc, -h

@@ -13,8 +13,6 @@ import org.agrona.concurrent.SystemNanoClock;
 
 /** A guest that halts again and again, its vCPU entered with no run loop around it. */
 final class KvmHalts {
-  private static final int WARM_UP = 60;
-
   private final byte[] image;
   private final Path peer;
   private final Path file;
@@ -25,9 +23,7 @@ final class KvmHalts {
     this.file = file;
   }
 
-  KvmRoundTrip.Series run(final int batches) throws IOException {
-    final double[] ours = new double[batches];
-    final double[] theirs = new double[batches];
+  void run(final KvmRoundTrip.Round round) throws IOException {
     try (KvmPeer other = new KvmPeer(peer, file);
         GuestMemory memory = GuestMemory.builder().ram(0, KvmRoundTrip.MEMORY).build()) {
       final BootEntry entry =
@@ -55,18 +51,14 @@ final class KvmHalts {
               new dev.vmexit.exit.NullExitSink())) {
         final Vcpu vcpu = vm.vcpu();
         untilMark(vcpu);
-        for (int i = -WARM_UP; i < batches; i++) {
-          final double peers = (double) other.batch() / KvmRoundTrip.EXITS;
+        while (!round.isOver()) {
+          final long peers = other.batch();
           final long start = System.nanoTime();
           untilMark(vcpu);
-          if (i >= 0) {
-            ours[i] = (double) (System.nanoTime() - start) / KvmRoundTrip.EXITS;
-            theirs[i] = peers;
-          }
+          round.add(System.nanoTime() - start, peers);
         }
       }
     }
-    return new KvmRoundTrip.Series(ours, theirs);
   }
 
   private static void untilMark(final Vcpu vcpu) {

@@ -29,15 +29,17 @@ import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Set;
 import org.agrona.concurrent.BackoffIdleStrategy;
 import org.agrona.concurrent.NanoClock;
 import org.agrona.concurrent.SystemNanoClock;
 
 /**
- * From the guest to us and back on KVM: {@code KvmRoundTrip SOURCE.c [BATCHES]}, SOURCE being
- * {@link KvmPeer}'s. Each side runs batches of the same exits, by turns, inside one run of ours, so
- * that a busy host hurts both; medians of the batches are compared. {@code bench/run.sh kvm} calls
- * it. Exit status 1 where a limit is missed.
+ * From the guest to us and back on KVM: {@code KvmRoundTrip SOURCE.c [BATCHES [OPERATION...]]},
+ * SOURCE being {@link KvmPeer}'s. Each side runs batches of the same exits, by turns, so that a
+ * busy host hurts both; the ratio is the median of the pairs' ratios. Where a process's pages
+ * happen to lie makes some percent, so the pairs are of several machines and as many C processes.
+ * {@code bench/run.sh kvm} calls it. Exit status 1 where a limit is missed.
  *
  * <p>Ours is the whole machine: run loop, devices, clock, the record. HLT ends a machine whose
  * interrupts are off, so for it the vCPU alone is entered again and again.
@@ -53,12 +55,17 @@ public final class KvmRoundTrip {
   private static final long MMIO = 0xD_0000;
   private static final double LIMIT_OFF = 1.05;
   private static final double LIMIT_ON = 1.10;
-  private static final int DEFAULT_BATCHES = 101;
+  private static final int DEFAULT_BATCHES = 175;
+
+  /** Machines, and C processes, one after another. */
+  private static final int ROUNDS = 7;
 
   private static final long CALIBRATION_NANOS = 20_000_000L;
 
-  /** The first ones, in which the JIT compiler is at work. */
+  /** The first batches, in which the JIT compiler is at work, and those of the rounds behind. */
   private static final int WARM_UP = 60;
+
+  private static final int WARM_UP_AGAIN = 5;
 
   private static final int RING_BYTES = 16 << 20;
 
@@ -85,7 +92,9 @@ public final class KvmRoundTrip {
   /** Nanoseconds of an exit: of us and of the peer, a number a batch. */
   record Series(double[] ours, double[] theirs) {
     double ratio() {
-      return median(ours) / median(theirs);
+      final double[] ratios = new double[ours.length];
+      Arrays.setAll(ratios, i -> ours[i] / theirs[i]);
+      return median(ratios);
     }
   }
 
@@ -99,8 +108,8 @@ public final class KvmRoundTrip {
 
   /** Measures all operations. */
   public static void main(final String[] args) throws IOException {
-    if (args.length < 1 || args.length > 2) {
-      System.err.println("usage: KvmRoundTrip SOURCE.c [BATCHES]");
+    if (args.length < 1) {
+      System.err.println("usage: KvmRoundTrip SOURCE.c [BATCHES [OPERATION...]]");
       System.exit(2);
     }
     final Path folder = Files.createTempDirectory("vmexit-bench");
@@ -108,14 +117,20 @@ public final class KvmRoundTrip {
     try {
       final Path peer = KvmPeer.compile(Path.of(args[0]), folder);
       final int batches = args.length > 1 ? Integer.parseInt(args[1]) : DEFAULT_BATCHES;
-      held = new KvmRoundTrip(folder, peer, batches, System.out).measure();
+      final Set<Operation> operations = EnumSet.noneOf(Operation.class);
+      for (int i = 2; i < args.length; i++) {
+        operations.add(Operation.valueOf(args[i].toUpperCase(Locale.ROOT)));
+      }
+      held =
+          new KvmRoundTrip(folder, peer, batches, System.out)
+              .measure(operations.isEmpty() ? EnumSet.allOf(Operation.class) : operations);
     } finally {
       SideBySide.delete(folder);
     }
     System.exit(held ? 0 : 1);
   }
 
-  private boolean measure() throws IOException {
+  private boolean measure(final Set<Operation> operations) throws IOException {
     if (!hasVirtualization()) {
       out.println(
           "The processor shows neither VMX nor SVM: this is KVM in software. The ratios stand, the"
@@ -131,15 +146,16 @@ public final class KvmRoundTrip {
         "RATIO",
         "LIMIT");
     boolean held = true;
-    for (final Operation operation : Operation.values()) {
+    for (final Operation operation : operations) {
       final byte[] image = image(operation);
       final Path file = Files.write(folder.resolve(operation + ".bin"), image);
       if (operation == Operation.HLT) {
-        held &= report(operation, "vCPU alone", new KvmHalts(image, peer, file).run(batches), 1.05);
+        final KvmHalts halts = new KvmHalts(image, peer, file);
+        held &= report(operation, "vCPU alone", rounds(halts::run), LIMIT_OFF);
         continue;
       }
-      held &= report(operation, "off", machine(image, file, false), LIMIT_OFF);
-      held &= report(operation, "on", machine(image, file, true), LIMIT_ON);
+      held &= report(operation, "off", rounds(r -> machine(image, file, false, r)), LIMIT_OFF);
+      held &= report(operation, "on", rounds(r -> machine(image, file, true, r)), LIMIT_ON);
     }
     return held;
   }
@@ -182,9 +198,55 @@ public final class KvmRoundTrip {
     return a.assemble();
   }
 
+  /** Runs batches of a new machine and a new C process. */
+  private interface Side {
+    void run(Round round) throws IOException;
+  }
+
+  /** Batches of one machine, and of one C process. */
+  static final class Round {
+    private final double[] ours;
+    private final double[] theirs;
+    private final int warmUp;
+    private int batch;
+
+    Round(final int warmUp, final int batches) {
+      this.warmUp = warmUp;
+      ours = new double[batches];
+      theirs = new double[batches];
+    }
+
+    /** Takes the nanoseconds of a batch of ours, and of one of theirs before. */
+    void add(final long ourNanos, final long theirNanos) {
+      final int i = batch++ - warmUp;
+      if (i >= 0) {
+        ours[i] = (double) ourNanos / EXITS;
+        theirs[i] = (double) theirNanos / EXITS;
+      }
+    }
+
+    boolean isOver() {
+      return batch == warmUp + ours.length;
+    }
+  }
+
+  private Series rounds(final Side side) throws IOException {
+    final int each = Math.max(1, batches / ROUNDS);
+    final double[] ours = new double[each * ROUNDS];
+    final double[] theirs = new double[each * ROUNDS];
+    for (int i = 0; i < ROUNDS; i++) {
+      final Round round = new Round(i == 0 ? WARM_UP : WARM_UP_AGAIN, each);
+      side.run(round);
+      System.arraycopy(round.ours, 0, ours, i * each, each);
+      System.arraycopy(round.theirs, 0, theirs, i * each, each);
+    }
+    return new Series(ours, theirs);
+  }
+
   // ---- the whole machine ----
 
-  private Series machine(final byte[] image, final Path file, final boolean recorded)
+  private void machine(
+      final byte[] image, final Path file, final boolean recorded, final Round round)
       throws IOException {
     final Path trace = folder.resolve("trace");
     final Recorder recorder =
@@ -216,14 +278,13 @@ public final class KvmRoundTrip {
       final ExitSink sink = recorder == null ? new NullExitSink() : recorder.sink(0);
       try (VirtualMachine vm =
           new VirtualMachine(VirtualMachine.Backend.KVM, memory, entry, options, sink)) {
-        final Marks marks = new Marks(other, vm);
+        final Marks marks = new Marks(other, vm, round);
         vm.platform().ports().register(marks, MARK_PORT, PORT);
         vm.platform().memory().register(new Device(), MMIO, 0x1000);
         final RunEnd end = vm.run().end();
         if (end != RunEnd.TEXT_SEEN) {
           throw new IllegalStateException("the guest ended by " + end + ": " + vm.lastExits());
         }
-        return marks.series();
       }
     } finally {
       if (recorder != null) {
@@ -250,17 +311,17 @@ public final class KvmRoundTrip {
   }
 
   /** Times a batch from mark to mark, then lets the peer run one. */
-  private final class Marks implements PortDevice {
+  private static final class Marks implements PortDevice {
     private final KvmPeer other;
     private final VirtualMachine vm;
-    private final double[] ours = new double[batches];
-    private final double[] theirs = new double[batches];
-    private int batch = -WARM_UP - 1;
+    private final Round round;
     private long start;
+    private long peers = -1;
 
-    Marks(final KvmPeer other, final VirtualMachine vm) {
+    Marks(final KvmPeer other, final VirtualMachine vm, final Round round) {
       this.other = other;
       this.vm = vm;
+      this.round = round;
     }
 
     @Override
@@ -274,23 +335,15 @@ public final class KvmRoundTrip {
         return;
       }
       final long now = System.nanoTime();
-      if (batch >= 0 && batch < batches) {
-        ours[batch] = (double) (now - start) / EXITS;
+      if (peers >= 0) {
+        round.add(now - start, peers);
       }
-      batch++;
-      if (batch == batches) {
+      if (round.isOver()) {
         vm.commands().stop(RunEnd.TEXT_SEEN);
         return;
       }
-      final double peers = (double) other.batch() / EXITS;
-      if (batch >= 0) {
-        theirs[batch] = peers;
-      }
+      peers = other.batch();
       start = System.nanoTime();
-    }
-
-    Series series() {
-      return new Series(ours, theirs);
     }
   }
 

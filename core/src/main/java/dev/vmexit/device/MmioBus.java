@@ -13,7 +13,12 @@ public final class MmioBus {
   private MmioDevice[] devices = new MmioDevice[0];
   private long[] bases = new long[0];
   private long[] lengths = new long[0];
-  private int recent = -1;
+
+  // The range that was found last, by itself: one cache line of an exit's many.
+  private MmioDevice recent;
+  private long recentBase;
+  private long recentLength;
+
   private long unclaimedReads;
   private long unclaimedWrites;
 
@@ -46,7 +51,7 @@ public final class MmioBus {
 
   /** Whether a device claims the byte at an address. */
   public boolean claims(final long gpa) {
-    return find(gpa) >= 0;
+    return find(gpa) != null;
   }
 
   /**
@@ -57,19 +62,19 @@ public final class MmioBus {
    * @return the value, zero-extended
    */
   public long read(final long gpa, final int size) {
-    final int index = find(gpa);
-    if (index < 0) {
-      if (size > 1 && find(gpa + size - 1) >= 0) {
+    final MmioDevice device = find(gpa);
+    if (device == null) {
+      if (size > 1 && find(gpa + size - 1) != null) {
         return readSplit(gpa, size);
       }
       unclaimedReads++;
       return ones(size);
     }
-    final long offset = gpa - bases[index];
-    if (offset + size > lengths[index] || !powerOfTwo(size)) {
+    final long offset = gpa - recentBase;
+    if (offset + size > recentLength || !powerOfTwo(size)) {
       return readSplit(gpa, size);
     }
-    return devices[index].readMmio(offset, size) & ones(size);
+    return device.readMmio(offset, size) & ones(size);
   }
 
   /**
@@ -79,20 +84,20 @@ public final class MmioBus {
    * @param size 1 to 8 bytes; one that crosses the border of a range is split into bytes
    */
   public void write(final long gpa, final int size, final long value) {
-    final int index = find(gpa);
-    if (index < 0) {
-      if (size > 1 && find(gpa + size - 1) >= 0) {
+    final MmioDevice device = find(gpa);
+    if (device == null) {
+      if (size > 1 && find(gpa + size - 1) != null) {
         writeSplit(gpa, size, value);
       } else {
         unclaimedWrites++;
       }
       return;
     }
-    final long offset = gpa - bases[index];
-    if (offset + size > lengths[index] || !powerOfTwo(size)) {
+    final long offset = gpa - recentBase;
+    if (offset + size > recentLength || !powerOfTwo(size)) {
       writeSplit(gpa, size, value);
     } else {
-      devices[index].writeMmio(offset, size, value & ones(size));
+      device.writeMmio(offset, size, value & ones(size));
     }
   }
 
@@ -106,18 +111,20 @@ public final class MmioBus {
     return unclaimedWrites;
   }
 
-  private int find(final long gpa) {
-    final int last = recent;
-    if (last >= 0 && Long.compareUnsigned(gpa - bases[last], lengths[last]) < 0) {
-      return last;
+  /** The device at an address, whose range is then the recent one; null where there is none. */
+  private MmioDevice find(final long gpa) {
+    if (Long.compareUnsigned(gpa - recentBase, recentLength) < 0) {
+      return recent;
     }
     for (int i = 0; i < bases.length; i++) {
       if (Long.compareUnsigned(gpa - bases[i], lengths[i]) < 0) {
-        recent = i;
-        return i;
+        recentBase = bases[i];
+        recentLength = lengths[i];
+        recent = devices[i];
+        return recent;
       }
     }
-    return -1;
+    return null;
   }
 
   private long readSplit(final long gpa, final int size) {

@@ -1,5 +1,9 @@
 package dev.vmexit.exit;
 
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteOrder;
+
 /**
  * All that one record holds, in the open: the run loop fills one and hands it to {@link
  * ExitRingWriter}; a trace reader fills one from a record. Reused, so that an exit allocates
@@ -150,6 +154,11 @@ public final class ExitEvent {
   /** Bytes that one record can carry: a disk's sector. */
   public static final int MAX_DATA = 512;
 
+  private static final VarHandle WORDS =
+      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
+
+  private static final int LAST_WORD = MAX_INSTRUCTION - Long.BYTES;
+
   /** Number of the record in the trace, from 0, contiguous; given by the writer. */
   public long sequence;
 
@@ -224,6 +233,14 @@ public final class ExitEvent {
   /** Whether this is a page fault of the host's on guest memory, of which no guest table tells. */
   public boolean isHostFault() {
     return kind == ExitKind.PAGE_FAULT && (detail == PF_FIRST_TOUCH || detail == PF_FIRST_WRITE);
+  }
+
+  /** Takes the instruction's bytes, of an array with room for the longest. */
+  public void instruction(final byte[] bytes, final int length) {
+    instructionLength = length;
+    // Two words that overlap: less than the call of a copy of so many bytes.
+    WORDS.set(instruction, 0, (long) WORDS.get(bytes, 0));
+    WORDS.set(instruction, LAST_WORD, (long) WORDS.get(bytes, LAST_WORD));
   }
 
   /** Clears the payload, not the header; called before a record is filled. */

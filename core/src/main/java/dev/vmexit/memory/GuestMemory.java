@@ -51,6 +51,12 @@ public final class GuestMemory implements AutoCloseable {
   /** The slots that there are now, largest first: nearly every lookup hits the first one. */
   private static final class Lookup {
     private final List<Slot> slots;
+
+    // Of the largest slot, without the way through three arrays.
+    private final long firstBase;
+    private final long firstSize;
+    private final long firstHost;
+
     private final long[] base;
     private final long[] size;
     private final long[] host;
@@ -84,6 +90,9 @@ public final class GuestMemory implements AutoCloseable {
           }
         }
       }
+      firstBase = n > 0 ? base[0] : 0;
+      firstSize = n > 0 ? size[0] : 0;
+      firstHost = n > 0 ? host[0] : 0;
     }
   }
 
@@ -116,6 +125,10 @@ public final class GuestMemory implements AutoCloseable {
   /** Address in this process of a guest-physical byte, or 0 where there is no slot. */
   public long hostAddress(final long gpa) {
     final Lookup l = lookup;
+    final long offset = gpa - l.firstBase;
+    if (Long.compareUnsigned(offset, l.firstSize) < 0) {
+      return l.firstHost + offset;
+    }
     final int i = indexOf(l, gpa);
     return i < 0 ? 0 : l.host[i] + (gpa - l.base[i]);
   }

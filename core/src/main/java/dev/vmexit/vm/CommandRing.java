@@ -24,6 +24,12 @@ public final class CommandRing {
       new ManyToOneRingBuffer(
           new UnsafeBuffer(
               ByteBuffer.allocateDirect(CAPACITY + RingBufferDescriptor.TRAILER_LENGTH)));
+
+  /**
+   * Something was offered since the last {@link #drain}: one look, where the ring takes several.
+   */
+  private volatile boolean offered;
+
   private volatile Runnable wake = () -> {};
   private volatile Runnable stopping = () -> {};
 
@@ -79,11 +85,18 @@ public final class CommandRing {
 
   private boolean offer(final int type, final UnsafeBuffer message, final int length) {
     final boolean taken = ring.write(type, message, 0, length);
+    offered = true;
     wake.run();
     return taken;
   }
 
   int drain(final MessageHandler handler) {
-    return ring.read(handler);
+    if (!offered) {
+      return 0;
+    }
+    // Before the ring is read: what is offered from here on is seen now, or says so again.
+    offered = false;
+    // A read ends at the buffer's end: the second one takes what lies behind that.
+    return ring.read(handler) + ring.read(handler);
   }
 }

@@ -10,11 +10,15 @@ import java.util.Locale;
 final class LastExits {
   private static final int COUNT = 16;
 
-  private final ExitKind[] kinds = new ExitKind[COUNT];
-  private final long[] rips = new long[COUNT];
-  private final long[] addresses = new long[COUNT];
-  private final long[] values = new long[COUNT];
-  private final long[] retired = new long[COUNT];
+  // A line of 64 bytes an exit.
+  private static final int WORDS = 8;
+  private static final int RIP = 1;
+  private static final int ADDRESS = 2;
+  private static final int VALUE = 3;
+  private static final int RETIRED = 4;
+  private static final ExitKind[] KINDS = ExitKind.values();
+
+  private final long[] words = new long[COUNT * WORDS];
   private long added;
 
   /** Fills in what is kept here of an exit that is not recorded; the payload comes with it. */
@@ -25,28 +29,29 @@ final class LastExits {
   }
 
   void add(final ExitEvent event) {
-    final int at = (int) (added++ % COUNT);
-    kinds[at] = event.kind;
-    rips[at] = event.rip;
-    addresses[at] = event.address;
-    values[at] = event.value;
-    retired[at] = event.retired;
+    final int at = (int) (added++ % COUNT) * WORDS;
+    final long[] w = words;
+    w[at] = event.kind.ordinal();
+    w[at + RIP] = event.rip;
+    w[at + ADDRESS] = event.address;
+    w[at + VALUE] = event.value;
+    w[at + RETIRED] = event.retired;
   }
 
   /** One line an exit, oldest first. */
   List<String> lines() {
     final List<String> lines = new ArrayList<>();
     for (long i = Math.max(0, added - COUNT); i < added; i++) {
-      final int at = (int) (i % COUNT);
+      final int at = (int) (i % COUNT) * WORDS;
       lines.add(
           String.format(
               Locale.ROOT,
               "%12d %-10s rip %016x  %x %x",
-              retired[at],
-              kinds[at],
-              rips[at],
-              addresses[at],
-              values[at]));
+              words[at + RETIRED],
+              KINDS[(int) words[at]],
+              words[at + RIP],
+              words[at + ADDRESS],
+              words[at + VALUE]));
     }
     return lines;
   }

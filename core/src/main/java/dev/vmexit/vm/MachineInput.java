@@ -19,6 +19,9 @@ final class MachineInput {
   private final InputQueue consoleInput = new InputQueue();
   private final InputQueue keys = new InputQueue();
 
+  /** One of the two holds something. */
+  private boolean waiting;
+
   MachineInput(
       final CommandRing commands,
       final PcPlatform platform,
@@ -37,13 +40,16 @@ final class MachineInput {
 
   /** Takes what has come. */
   void drain() {
-    commands.drain(onCommand);
+    if (commands.drain(onCommand) == 0 && !waiting) {
+      return;
+    }
     while (!consoleInput.isEmpty() && platform.uart().canReceive()) {
       platform.uart().receive(consoleInput.next());
     }
     if (!keys.isEmpty()) {
       platform.press(keys);
     }
+    waiting = !consoleInput.isEmpty() || !keys.isEmpty();
   }
 
   private void command(

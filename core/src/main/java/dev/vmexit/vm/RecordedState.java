@@ -79,8 +79,7 @@ final class RecordedState {
 
   /** The bytes of the instruction that led to an exit. */
   static void instruction(final ExitEvent e, final VcpuExit exit) {
-    e.instructionLength = exit.instructionLength;
-    System.arraycopy(exit.instruction, 0, e.instruction, 0, exit.instructionLength);
+    e.instruction(exit.instruction, exit.instructionLength);
   }
 
   /** What an exit wants. */

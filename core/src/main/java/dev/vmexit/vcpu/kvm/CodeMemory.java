@@ -26,6 +26,13 @@ final class CodeMemory {
   private final PagingContext context = new PagingContext();
   private final Walk walk = new Walk();
 
+  // What the context was set from: it is looked at for a walk only.
+  private long cr0;
+  private long cr3;
+  private long cr4;
+  private long efer;
+  private PagingMode mode = PagingMode.NONE;
+
   CodeMemory(final GuestMemory memory, final long state) {
     this.memory = memory;
     this.state = state;
@@ -35,25 +42,26 @@ final class CodeMemory {
 
   /** Takes the paging registers of the state block. */
   void begin() {
-    final long cr0 = HostMemory.getLong(state + StateLayout.CR0);
-    final long cr3 = HostMemory.getLong(state + StateLayout.CR3);
-    final long cr4 = HostMemory.getLong(state + StateLayout.CR4);
-    final long efer = HostMemory.getLong(state + StateLayout.EFER);
-    final PagingContext c = context;
-    if (cr0 == c.cr0()
-        && cr3 == c.cr3()
-        && cr4 == c.cr4()
-        && efer == c.efer()
-        && c.mode() != PagingMode.PAE) {
+    final long newCr0 = HostMemory.getLong(state + StateLayout.CR0);
+    final long newCr3 = HostMemory.getLong(state + StateLayout.CR3);
+    final long newCr4 = HostMemory.getLong(state + StateLayout.CR4);
+    final long newEfer = HostMemory.getLong(state + StateLayout.EFER);
+    final long changed = cr0 ^ newCr0 | cr3 ^ newCr3 | cr4 ^ newCr4 | efer ^ newEfer;
+    // PAE's four entries may have been loaded anew from the same address.
+    if (changed == 0 && mode != PagingMode.PAE) {
       return;
     }
-    // PAE's four entries may have been loaded anew from the same address.
-    c.set(cr0, cr3, cr4, efer, tables);
+    context.set(newCr0, newCr3, newCr4, newEfer, tables);
+    cr0 = context.cr0();
+    cr3 = context.cr3();
+    cr4 = context.cr4();
+    efer = context.efer();
+    mode = context.mode();
   }
 
   /** Host address of a linear page that can be fetched from, or 0. */
   long host(final long page) {
-    if (context.mode() == PagingMode.NONE) {
+    if (mode == PagingMode.NONE) {
       return memory.hostAddress(page & 0xFFFF_FFFFL);
     }
     final int rights =

@@ -23,11 +23,17 @@ import java.util.Arrays;
 final class InstructionLocator {
   static final int MAX = Instruction.MAX_LENGTH;
 
-  /** Place of rip in the window: how far back decoding can begin. */
-  static final int HERE = 64;
+  /** Bytes before rip in which an instruction begins that ends there. */
+  static final int BEFORE = 16;
+
+  /** How far back decoding begins where several would fit. */
+  static final int FAR_BEFORE = 64;
+
+  /** Place of rip in the window. */
+  private static final int HERE = FAR_BEFORE;
 
   /** Bytes that are looked at. */
-  static final int WINDOW = HERE + MAX;
+  private static final int WINDOW = HERE + MAX;
 
   private static final int PAGE_OFFSET = 0xFFF;
   private static final int HLT_OPCODE = 0xF4;
@@ -47,6 +53,9 @@ final class InstructionLocator {
   private final MemorySegment gathered = Arena.ofAuto().allocate(WINDOW);
 
   private final int[] reached = new int[MAX + 1];
+
+  /** {@link #mostReached} had a say. */
+  private boolean voted;
 
   private int first;
   private int end;
@@ -72,23 +81,32 @@ final class InstructionLocator {
 
   private void access(final int codeSize, final VcpuExit exit, final boolean port) {
     final long rip = HostMemory.getLong(state + StateLayout.RIP);
-    final long here = windowAddress(rip, codeSize);
+    long here = around(rip, codeSize, BEFORE);
     if (here != 0) {
       final int place = located.find(rip, codeSize, here);
-      if (place >= 0 && known(place, here, rip, exit, port)) {
-        return;
+      if (place >= 0) {
+        if (located.isFurther(place)) {
+          here = around(rip, codeSize, FAR_BEFORE);
+        }
+        if (here != 0
+            && (!located.isFurther(place) || located.isSame(place, here))
+            && known(place, here, rip, exit, port)) {
+          return;
+        }
       }
     }
     read(rip, codeSize);
+    voted = false;
     if (exit.write) {
       // Behind the instruction in KVM's emulator; on it where hardware told of the access.
       takeBehind(exit, rip, codeSize, port);
     } else if (decode(HERE, codeSize) && fits(exit, port)) {
       take(exit, rip, codeSize, HERE);
     }
+    here = around(rip, codeSize, voted ? FAR_BEFORE : BEFORE);
     if (here != 0 && exit.instructionLength > 0) {
       decoder.decode(exit.instruction, 0, exit.instructionLength, codeSize, located.room(rip));
-      located.add(rip, codeSize, here, (int) (rip - exit.rip));
+      located.add(rip, codeSize, here, (int) (rip - exit.rip), voted);
     }
   }
 
@@ -105,9 +123,8 @@ final class InstructionLocator {
       return false;
     }
     exit.rip = rip - behind;
-    exit.instructionLength = located.length(place);
-    // Safe: inside the window, whose page is mapped.
-    HostMemory.copyOut(here + HERE - behind, exit.instruction, 0, exit.instructionLength);
+    // Safe: inside the window, as the bytes that are read begin on rip or before it.
+    exit.instruction(here - behind, located.length(place));
     return true;
   }
 
@@ -188,6 +205,7 @@ final class InstructionLocator {
 
   /** Which of some lengths, a bit each, most chains of instructions from further back end with. */
   private int mostReached(final int lengths, final int codeSize) {
+    voted = true;
     final int[] votes = reached;
     Arrays.fill(votes, 0);
     for (int from = first; from < HERE; from++) {
@@ -279,9 +297,9 @@ final class InstructionLocator {
   /** Fills in rip and bytes of a HLT that has just been executed. */
   void halt(final int codeSize, final VcpuExit exit) {
     final long rip = HostMemory.getLong(state + StateLayout.RIP);
-    final long here = windowAddress(rip, codeSize);
+    final long here = around(rip, codeSize, BEFORE);
     if (here != 0) {
-      if (HostMemory.getByte(here + HERE - 1) == HLT_OPCODE) {
+      if (HostMemory.getByte(here - 1) == HLT_OPCODE) {
         exit.rip = rip - 1;
         exit.instructionLength = 1;
         exit.instruction[0] = (byte) HLT_OPCODE;
@@ -316,10 +334,10 @@ final class InstructionLocator {
   }
 
   /**
-   * Where the window lies in this process: in guest memory, or put together where it crosses a
-   * page's end; 0 where not all of it can be read.
+   * Where the byte on rip lies in this process, with those before and {@link #MAX} from it on: in
+   * guest memory, or put together where they cross a page's end; 0 where not all can be read.
    */
-  private long windowAddress(final long rip, final int codeSize) {
+  private long around(final long rip, final int codeSize, final int before) {
     final long linear =
         codeSize == 8
             ? rip
@@ -327,15 +345,16 @@ final class InstructionLocator {
                 & 0xFFFF_FFFFL;
     final int offset = (int) linear & PAGE_OFFSET;
     code.begin();
-    if (offset < HERE || offset + MAX > PAGE_OFFSET + 1) {
-      return gather(linear - HERE, codeSize == 8);
+    if (offset < before || offset + MAX > PAGE_OFFSET + 1) {
+      return gather(linear, before, codeSize == 8);
     }
     final long host = code.host(linear & ~(long) PAGE_OFFSET);
-    return host == 0 ? 0 : host + offset - HERE;
+    return host == 0 ? 0 : host + offset;
   }
 
-  private long gather(final long start, final boolean wide) {
-    final long second = start + WINDOW & ~(long) PAGE_OFFSET;
+  private long gather(final long linear, final int before, final boolean wide) {
+    final long start = linear - before;
+    final long second = linear + MAX & ~(long) PAGE_OFFSET;
     if (!wide && (start < 0 || second > 0xFFFF_FFFFL)) {
       return 0;
     }
@@ -347,8 +366,8 @@ final class InstructionLocator {
     final int inFirst = (int) (second - start);
     // Safe: both pages are mapped, and the pieces are as long as the room for them.
     HostMemory.copy(firstHost + (start & PAGE_OFFSET), gathered.address(), inFirst);
-    HostMemory.copy(secondHost, gathered.address() + inFirst, WINDOW - inFirst);
-    return gathered.address();
+    HostMemory.copy(secondHost, gathered.address() + inFirst, before + MAX - inFirst);
+    return gathered.address() + before;
   }
 
   /** Reads the bytes around rip: all up to it, if its page and the one before can be read. */

@@ -61,6 +61,8 @@ final class KvmRegisters {
   /** Where regs, sregs and events are, at the offsets of {@link KvmRun}: shared page or own. */
   private final long at;
 
+  private final CodeSegments segments = new CodeSegments();
+
   private long apicBase;
   private boolean dirty;
 
@@ -116,7 +118,8 @@ final class KvmRegisters {
     for (int i = 0; i < KvmRun.REGS_SIZE; i += 8) {
       HostMemory.putLong(state + i, HostMemory.getLong(from + i));
     }
-    KvmSregs.loadBrief(at + KvmRun.SREGS, state);
+    segments.load(at + KvmRun.SREGS, state);
+    KvmSregs.loadControl(at + KvmRun.SREGS, state);
     apicBase = HostMemory.getLong(at + KvmRun.SREGS + KvmSregs.APIC_BASE);
   }
 
@@ -153,6 +156,7 @@ final class KvmRegisters {
   void storeAll() {
     HostMemory.copy(state, at + KvmRun.REGS, KvmRun.REGS_SIZE);
     KvmSregs.store(state, at + KvmRun.SREGS, apicBase);
+    segments.forget();
     dirty = true;
     // Safe, all six: each struct is ours and has the request's size.
     if (hasXcrs) {

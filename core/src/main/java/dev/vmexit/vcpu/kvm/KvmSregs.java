@@ -54,10 +54,8 @@ final class KvmSregs {
 
   private KvmSregs() {}
 
-  /** Copies what every record needs: CS, SS, CR0, CR2, CR3, CR4, EFER. */
-  static void loadBrief(final long sregs, final long state) {
-    loadSegment(sregs, state, Seg.CS);
-    loadSegment(sregs, state, Seg.SS);
+  /** Copies what every record needs but for the segments: CR0, CR2, CR3, CR4, EFER. */
+  static void loadControl(final long sregs, final long state) {
     HostMemory.putLong(state + StateLayout.CR0, HostMemory.getLong(sregs + CR0));
     HostMemory.putLong(state + StateLayout.CR2, HostMemory.getLong(sregs + CR2));
     HostMemory.putLong(state + StateLayout.CR3, HostMemory.getLong(sregs + CR3));
@@ -81,7 +79,7 @@ final class KvmSregs {
 
   /** Copies all. */
   static void load(final long sregs, final long state) {
-    loadBrief(sregs, state);
+    loadControl(sregs, state);
     for (int i = 0; i < Seg.COUNT; i++) {
       loadSegment(sregs, state, i);
     }
@@ -94,7 +92,7 @@ final class KvmSregs {
     HostMemory.putLong(limit, HostMemory.getShort(from + TABLE_LIMIT));
   }
 
-  private static void loadSegment(final long sregs, final long state, final int number) {
+  static void loadSegment(final long sregs, final long state, final int number) {
     final long from = sregs + SEGMENTS[number];
     final long to = state + StateLayout.segment(number);
     HostMemory.putLong(to + StateLayout.SEG_BASE, HostMemory.getLong(from + SEGMENT_BASE));

@@ -7,21 +7,27 @@ import dev.vmexit.x86.Gpr;
 import dev.vmexit.x86.Seg;
 import dev.vmexit.x86.decode.Instruction;
 import dev.vmexit.x86.decode.Mnemonic;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 
 /**
  * Instructions that were found at or before some rip, with what all bytes around it were then: a
  * loop's exits come from the same few places. A place is forgotten when another takes its slot.
  *
- * <p>A place is two cache lines, as a hypervisor has just had the processor's caches, and says what
- * the instruction accesses, where that is simple; else {@link #instruction} is to be asked.
+ * <p>A place says what the instruction accesses, where that is simple; else {@link #instruction} is
+ * to be asked. A hypervisor has just had the processor's caches: mostly one line of 64 bytes is all
+ * that is looked at.
  *
  * <pre>
  *   0     rip
- *   1     byte 0 code size, 1 how far before rip it begins, 2 its length; 0: no place
+ *   1     byte 0 code size, 1 how far before rip it begins, 2 its length, 3 whether what lies
+ *         further back had a say in it; 0: no place
  *   2     byte 0 its bytes accessed, 1 flags, 2 base, 3 index, 4 scale, 5 segment,
  *         6 address size; port in bytes 2 and 3
  *   3     displacement, with rip's part of it
- *   4..13 the bytes around rip; the last word overlaps the one before it
+ *   4..7  16 bytes before rip, in which an instruction begins that ends there, and 15 from it on;
+ *         the last word overlaps the one before it
+ *   8..13 the 48 bytes before those
  * </pre>
  */
 final class LocatedInstructions {
@@ -30,13 +36,15 @@ final class LocatedInstructions {
   private static final long HASH = 0x9E37_79B9_7F4A_7C15L;
   private static final int PAGE_OFFSET = 0xFFF;
 
-  private static final int WORDS_OF_PLACE = 16;
-  private static final int WHERE = 1;
-  private static final int ACCESS = 2;
-  private static final int DISPLACEMENT = 3;
-  private static final int BYTES = 4;
-  private static final int WINDOW = InstructionLocator.WINDOW;
-  private static final int WORDS = (WINDOW + 7) / 8;
+  private static final int PLACE = 128;
+  private static final int WHERE = 8;
+  private static final int ACCESS = 16;
+  private static final int DISPLACEMENT = 24;
+  private static final int NEAR = 32;
+  private static final int FAR = 64;
+  private static final int BEFORE = InstructionLocator.BEFORE;
+  private static final int FAR_BEFORE = InstructionLocator.FAR_BEFORE;
+  private static final int LAST = InstructionLocator.MAX - 8;
 
   // Flags of an access.
   private static final int PORT = 1;
@@ -50,53 +58,72 @@ final class LocatedInstructions {
 
   private static final int NO_REGISTER = 0xFF;
 
-  private final long[] places = new long[SLOTS * WORDS_OF_PLACE];
+  /** Lives as long as this; all zero at first. */
+  private final MemorySegment room = Arena.ofAuto().allocate((long) SLOTS * PLACE, PLACE);
+
+  private final long places = room.address();
   private final Instruction[] instructions = new Instruction[SLOTS];
 
   private static int slot(final long rip) {
     return (int) (rip * HASH >>> HASH_SHIFT);
   }
 
-  private static long word(final long window, final int i) {
-    return HostMemory.getLong(window + Math.min(8 * i, WINDOW - 8));
+  /**
+   * The place that was found there before, or -1. Where it {@link #isFurther} the bytes further
+   * back are still to be compared.
+   *
+   * @param here where the byte on rip is in this process, and those around it
+   */
+  int find(final long rip, final int codeSize, final long here) {
+    final int place = slot(rip);
+    final long p = at(place);
+    final long difference =
+        HostMemory.getLong(p + NEAR) ^ HostMemory.getLong(here - BEFORE)
+            | HostMemory.getLong(p + NEAR + 8) ^ HostMemory.getLong(here - BEFORE + 8)
+            | HostMemory.getLong(p + NEAR + 16) ^ HostMemory.getLong(here)
+            | HostMemory.getLong(p + NEAR + 24) ^ HostMemory.getLong(here + LAST)
+            | HostMemory.getLong(p) ^ rip
+            | HostMemory.getByte(p + WHERE) ^ codeSize;
+    return difference == 0 ? place : -1;
   }
 
-  /**
-   * The place that was found there before, or -1.
-   *
-   * @param window where the bytes around rip are in this process
-   */
-  int find(final long rip, final int codeSize, final long window) {
-    final int place = slot(rip) * WORDS_OF_PLACE;
-    final long[] p = places;
-    if (p[place] != rip || (int) p[place + WHERE] << 24 >>> 24 != codeSize) {
-      return -1;
-    }
+  /** Whether the bytes further back had a say in it. */
+  boolean isFurther(final int place) {
+    return HostMemory.getByte(at(place) + WHERE + 3) != 0;
+  }
+
+  /** Whether the bytes further back are those of then. */
+  boolean isSame(final int place, final long here) {
     long difference = 0;
-    for (int i = 0; i < WORDS; i++) {
-      difference |= p[place + BYTES + i] ^ word(window, i);
+    for (int i = 0; i < FAR_BEFORE - BEFORE; i += 8) {
+      difference |=
+          HostMemory.getLong(at(place) + FAR + i) ^ HostMemory.getLong(here - FAR_BEFORE + i);
     }
-    return difference == 0 ? place : -1;
+    return difference == 0;
+  }
+
+  private long at(final int place) {
+    return places + (long) place * PLACE;
   }
 
   /** How far before rip its instruction begins. */
   int behind(final int place) {
-    return (int) (places[place + WHERE] >>> 8) & 0xFF;
+    return HostMemory.getByte(at(place) + WHERE + 1);
   }
 
   /** Its instruction's length. */
   int length(final int place) {
-    return (int) (places[place + WHERE] >>> 16) & 0xFF;
+    return HostMemory.getByte(at(place) + WHERE + 2);
   }
 
   /** Its instruction. */
   Instruction instruction(final int place) {
-    return instructions[place / WORDS_OF_PLACE];
+    return instructions[place];
   }
 
   /** Whether it is an access to this port; false, too, where that is not simple to say. */
   boolean isPort(final int place, final VcpuExit exit, final long state) {
-    final int access = (int) places[place + ACCESS];
+    final int access = HostMemory.getInt(at(place) + ACCESS);
     final int port =
         (access >>> 8 & FIXED) != 0
             ? access >>> 16
@@ -111,14 +138,14 @@ final class LocatedInstructions {
    * where that is not simple to say.
    */
   boolean touches(final int place, final VcpuExit exit, final long state) {
-    final long access = places[place + ACCESS];
+    final long access = HostMemory.getLong(at(place) + ACCESS);
     final int flags = (int) (access >>> 8) & 0xFF;
     if ((flags & MEMORY) == 0
         || (int) access << 24 >>> 24 != exit.size
         || exit.write && (flags & WRITES) == 0) {
       return false;
     }
-    long address = places[place + DISPLACEMENT];
+    long address = HostMemory.getLong(at(place) + DISPLACEMENT);
     final int base = (int) (access >>> 16) & 0xFF;
     if (base != NO_REGISTER) {
       address += HostMemory.getLong(state + StateLayout.gpr(base));
@@ -148,17 +175,33 @@ final class LocatedInstructions {
     return instructions[slot];
   }
 
-  /** Keeps a place, whose instruction is filled in. */
-  void add(final long rip, final int codeSize, final long window, final int behind) {
-    final int place = slot(rip) * WORDS_OF_PLACE;
+  /**
+   * Keeps a place, whose instruction is filled in.
+   *
+   * @param here where the byte on rip is in this process, and those around it
+   * @param further whether the bytes further back had a say in it
+   */
+  void add(
+      final long rip,
+      final int codeSize,
+      final long here,
+      final int behind,
+      final boolean further) {
+    final int place = slot(rip);
     final Instruction insn = instruction(place);
-    places[place] = rip;
-    places[place + WHERE] = codeSize | behind << 8 | insn.length << 16;
-    places[place + ACCESS] = access(insn);
-    places[place + DISPLACEMENT] =
-        insn.base == Gpr.RIP ? insn.displacement + rip - behind + insn.length : insn.displacement;
-    for (int i = 0; i < WORDS; i++) {
-      places[place + BYTES + i] = word(window, i);
+    final long p = at(place);
+    HostMemory.putLong(p, rip);
+    HostMemory.putLong(
+        p + WHERE, codeSize | behind << 8 | insn.length << 16 | (further ? 1 << 24 : 0));
+    HostMemory.putLong(p + ACCESS, access(insn));
+    HostMemory.putLong(
+        p + DISPLACEMENT,
+        insn.base == Gpr.RIP ? insn.displacement + rip - behind + insn.length : insn.displacement);
+    // Safe, both: inside the place, from bytes that the caller vouches for.
+    HostMemory.copy(here - BEFORE, p + NEAR, BEFORE + 8);
+    HostMemory.putLong(p + NEAR + BEFORE + 8, HostMemory.getLong(here + LAST));
+    if (further) {
+      HostMemory.copy(here - FAR_BEFORE, p + FAR, FAR_BEFORE - BEFORE);
     }
   }
 

@@ -8,6 +8,9 @@ import java.lang.foreign.MemorySegment;
  * #call}.
  */
 final class RunCall {
+  /** No deadline: what the timer is set to may be over. */
+  private static final long UNKNOWN = Long.MIN_VALUE;
+
   private final MemorySegment errno;
   private final int fd;
   private final KickFlag kicks = new KickFlag();
@@ -17,6 +20,9 @@ final class RunCall {
   private volatile VcpuSignal signal;
 
   private long deadline = Long.MAX_VALUE;
+
+  /** The deadline that the timer is set to. */
+  private long armed = Long.MAX_VALUE;
 
   /** The machine's clock at the last entry. */
   private long machineNanos;
@@ -49,7 +55,10 @@ final class RunCall {
   /** Runs the guest; 0, or -errno: EINTR where it was called out. */
   int run() {
     final VcpuSignal bound = signal;
-    bound.arm(deadline, deadline - machineNanos);
+    if (deadline != armed) {
+      armed = deadline;
+      bound.arm(deadline == Long.MAX_VALUE ? deadline : deadline - machineNanos);
+    }
     if (kicks.entering()) {
       // KVM completes what it owes, and leaves.
       immediate.setMine();
@@ -59,6 +68,7 @@ final class RunCall {
     kicks.left();
     if (result == -Libc.EINTR) {
       bound.returned();
+      armed = UNKNOWN;
     }
     return result;
   }

@@ -41,8 +41,6 @@ final class VcpuSignal {
   private final long timer;
   private final long spec = HostMemory.allocate(TIMER_SPEC_SIZE);
 
-  private long armed = Long.MAX_VALUE;
-
   /** A signal is on its way, and KVM_RUN has not returned for it. */
   @SuppressWarnings("UnusedVariable") // through CALLED
   private boolean called;
@@ -77,18 +75,13 @@ final class VcpuSignal {
   }
 
   /**
-   * Sets the timer, where it is not set so already.
+   * Sets the timer.
    *
-   * @param deadline names it; {@code Long.MAX_VALUE}: none
-   * @param nanos from now
+   * @param nanos from now; {@code Long.MAX_VALUE}: never
    */
-  void arm(final long deadline, final long nanos) {
-    if (deadline == armed) {
-      return;
-    }
-    armed = deadline;
+  void arm(final long nanos) {
     // A value of zero disarms.
-    final long left = deadline == Long.MAX_VALUE ? 0 : Math.max(1, nanos);
+    final long left = nanos == Long.MAX_VALUE ? 0 : Math.max(1, nanos);
     HostMemory.putLong(spec + VALUE_SECONDS, left / NANOS);
     HostMemory.putLong(spec + VALUE_NANOS, left % NANOS);
     // Safe: the struct is ours until close.
@@ -97,12 +90,11 @@ final class VcpuSignal {
 
   /**
    * KVM_RUN has returned EINTR; before anybody looks for what was wanted. The timer may have been
-   * it, and is to be set anew.
+   * it, and is then to be set anew.
    */
   void returned() {
     CALLED.setVolatile(this, false);
     immediate.clear();
-    armed = Long.MIN_VALUE;
   }
 
   /** Ends the timer. */

@@ -20,7 +20,10 @@ final class LocatedInstructionsTest {
   private static final long RIP = 0x40_1234;
 
   private final long state = HostMemory.allocate(StateLayout.SIZE);
-  private final long window = HostMemory.allocate(InstructionLocator.WINDOW);
+  private static final int WINDOW = InstructionLocator.FAR_BEFORE + InstructionLocator.MAX;
+
+  private final long window = HostMemory.allocate(WINDOW);
+  private final long here = window + InstructionLocator.FAR_BEFORE;
   private final LocatedInstructions located = new LocatedInstructions();
   private final VcpuExit exit = new VcpuExit();
 
@@ -32,15 +35,19 @@ final class LocatedInstructionsTest {
 
   /** Keeps an instruction that begins so far before rip; its place. */
   private int add(final String bytes, final int codeSize, final int behind) {
+    return add(bytes, codeSize, behind, false);
+  }
+
+  private int add(final String bytes, final int codeSize, final int behind, final boolean further) {
     final byte[] code = HexFormat.of().parseHex(bytes);
-    for (int i = 0; i < InstructionLocator.WINDOW; i++) {
+    for (int i = 0; i < WINDOW; i++) {
       HostMemory.putByte(window + i, 0x90);
     }
-    HostMemory.copyIn(code, 0, window + InstructionLocator.HERE - behind, code.length);
+    HostMemory.copyIn(code, 0, here - behind, code.length);
     final int status = new Decoder().decode(code, 0, code.length, codeSize, located.room(RIP));
     assertEquals(Decoder.STATUS_OK, status);
-    located.add(RIP, codeSize, window, behind);
-    final int place = located.find(RIP, codeSize, window);
+    located.add(RIP, codeSize, here, behind, further);
+    final int place = located.find(RIP, codeSize, here);
     assertTrue(place >= 0);
     assertEquals(behind, located.behind(place));
     assertEquals(code.length, located.length(place));
@@ -128,11 +135,36 @@ final class LocatedInstructionsTest {
   }
 
   @Test
-  void shouldForgetAPlaceWhoseBytesHaveChanged() {
+  void shouldForgetAPlaceOfAnotherRipOrCodeSize() {
     add("ee", 8, 1);
-    HostMemory.putByte(window + InstructionLocator.WINDOW - 1, 0);
-    assertEquals(-1, located.find(RIP, 8, window));
-    assertEquals(-1, located.find(RIP, 4, window));
-    assertEquals(-1, located.find(RIP + 1, 8, window));
+    assertEquals(-1, located.find(RIP, 4, here));
+    assertEquals(-1, located.find(RIP + 1, 8, here));
+  }
+
+  @Test
+  void shouldForgetAPlaceWhoseBytesHaveChanged() {
+    final int place = add("ee", 8, 1);
+    for (int i = -InstructionLocator.BEFORE; i < InstructionLocator.MAX; i++) {
+      final int was = HostMemory.getByte(here + i);
+      HostMemory.putByte(here + i, was ^ 1);
+      assertEquals(-1, located.find(RIP, 8, here), "byte " + i);
+      HostMemory.putByte(here + i, was);
+    }
+    assertEquals(place, located.find(RIP, 8, here));
+  }
+
+  @Test
+  void shouldSayWhetherTheBytesFurtherBackHaveChanged() {
+    assertFalse(located.isFurther(add("ee", 8, 1, false)));
+    final int place = add("ee", 8, 1, true);
+    assertTrue(located.isFurther(place));
+    assertTrue(located.isSame(place, here));
+    for (int i = -InstructionLocator.FAR_BEFORE; i < -InstructionLocator.BEFORE; i++) {
+      final int was = HostMemory.getByte(here + i);
+      HostMemory.putByte(here + i, was ^ 1);
+      assertFalse(located.isSame(place, here), "byte " + i);
+      HostMemory.putByte(here + i, was);
+    }
+    assertTrue(located.isSame(place, here));
   }
 }
