@@ -14,7 +14,12 @@ import picocli.CommandLine.TypeConversionException;
 /** Options of {@code run} that say how it records. */
 final class RecordingOptions {
   private static final Pattern SIZE = Pattern.compile("(\\d{1,6})([MG])");
-  private static final int RING_BYTES = 16 << 20;
+
+  /** Room for all exits of a boot. */
+  private static final int RING_BYTES = 32 << 20;
+
+  /** Where a folder is to stay small. */
+  private static final int SMALL_RING_BYTES = 16 << 20;
 
   /** Below it a kept file would be mostly room for the next batches. */
   private static final long MIN_KEPT_BYTES = 16L << 20;
@@ -80,7 +85,7 @@ final class RecordingOptions {
               + " is too little; give 16M or more"
               + (roll == null ? "" : ", and four files of --roll " + roll));
     }
-    return RecorderOptions.blocking(RING_BYTES)
+    return RecorderOptions.blocking(kept.isBounded() ? SMALL_RING_BYTES : RING_BYTES)
         .with(onFull)
         .with(durability, SystemNanoClock.INSTANCE)
         .with(rollBytes, kept);

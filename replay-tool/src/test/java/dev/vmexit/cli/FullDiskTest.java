@@ -97,7 +97,7 @@ final class FullDiskTest {
 
   /** From no room behind the ring to room for some batches: each is another place to wait at. */
   @ParameterizedTest
-  @ValueSource(strings = {"16700k", "17m", "20m", "24m"})
+  @ValueSource(strings = {"33084k", "33m", "36m", "40m"})
   void shouldPauseTheGuestWhenTheDiskIsFullAndEndWithAWholeTrace(final String size)
       throws Exception {
     mount(size);
@@ -110,7 +110,7 @@ final class FullDiskTest {
 
   @Test
   void shouldGoOnWhenThereIsRoomAgain() throws Exception {
-    mount("24m");
+    mount("40m");
     final Path filler = Files.write(disk.resolve("filler"), new byte[5 << 20]);
     try (ForkedTool tool = ForkedTool.start(temporary, arguments())) {
       tool.awaitError("the disk is full: the guest waits");
@@ -125,7 +125,7 @@ final class FullDiskTest {
 
   @Test
   void shouldEndByTheTimeoutWhileItWaits() throws Exception {
-    mount("16700k");
+    mount("33084k");
     final String[] arguments = arguments();
     arguments[arguments.length - 1] = "10";
     final Tool.Outcome run = Tool.run(arguments);
@@ -137,7 +137,7 @@ final class FullDiskTest {
 
   /** Room for less than a ring, for rings and manifest, and for all but the queue. */
   @ParameterizedTest
-  @ValueSource(strings = {"10m", "16396k", "16404k"})
+  @ValueSource(strings = {"10m", "32780k", "32788k"})
   void shouldNotBeginAndLeaveNothingWhenThereIsNoRoom(final String size) throws Exception {
     mount(size);
     final Tool.Outcome run = Tool.run(arguments());
@@ -151,7 +151,7 @@ final class FullDiskTest {
 
   @Test
   void shouldNotBeginWhenTheGuestsMemoryHasNoRoom() throws Exception {
-    mount("16800k");
+    mount("33184k");
     final byte[] noise = new byte[600_000];
     new java.util.Random(3).nextBytes(noise);
     noise[0] = (byte) 0xF4;

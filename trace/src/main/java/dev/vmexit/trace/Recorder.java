@@ -22,7 +22,8 @@ import org.agrona.concurrent.IdleStrategy;
  * <p>A batch goes from a full record to before another. It is given back to its ring only after the
  * queue has it: at any moment each record is in the queue or in a ring's file, and a killed process
  * loses none that was committed. So a batch that waits for its end needs no time limit, and the
- * queue is opened only when a quarter of a ring is full: a guest starts faster without its classes.
+ * queue is opened only when a ring would be full soon: a guest starts faster without its classes,
+ * and a short run costs no more than its records.
  *
  * <p>On a full disk it waits for room, and with it the vCPUs when their rings are full. Where the
  * run ends meanwhile, what was not moved stays in the rings' files, and the trace is whole.
@@ -32,12 +33,6 @@ import org.agrona.concurrent.IdleStrategy;
  */
 public final class Recorder implements AutoCloseable {
   private static final int DRAIN_LIMIT = 4096;
-
-  /**
-   * The queue is opened when this part of a ring is full: so little that the ring's first batches
-   * are still compressed, which a recorder that is behind does not do.
-   */
-  private static final int PART_TO_OPEN = 4;
 
   /**
    * From one look at the rings to the next: meanwhile a vCPU fills a small part of its own. Each
@@ -377,7 +372,7 @@ public final class Recorder implements AutoCloseable {
       QueueWriter.makeReady();
       ready.countDown();
       while (!isOpenDue()) {
-        LockSupport.parkNanos(LOOK_NANOS);
+        LockSupport.parkNanos(FillPace.LOOK_NANOS);
       }
       if (abandoned || !open()) {
         return;
@@ -414,12 +409,11 @@ public final class Recorder implements AutoCloseable {
     if (closing || openNow || options.durability() != Durability.NONE) {
       return true;
     }
+    boolean due = false;
     for (final RingSource source : sources) {
-      if (source.backlog() >= options.ringCapacity() / PART_TO_OPEN) {
-        return true;
-      }
+      due |= source.isDue();
     }
-    return false;
+    return due;
   }
 
   /** Opens the queue as soon as there is room for it; false where the run ended before that. */

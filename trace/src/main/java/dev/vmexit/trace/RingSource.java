@@ -17,7 +17,11 @@ final class RingSource implements ExitRingReader.Handler, AutoCloseable {
   private final ExitRingReader reader;
   private final BatchWriter batch;
   private final Queue queue;
+  private final FillPace pace;
   private IOException error;
+
+  /** What had waited for the queue to be opened is being moved. */
+  private boolean startsLate = true;
 
   /** Where batches go. */
   @FunctionalInterface
@@ -36,6 +40,7 @@ final class RingSource implements ExitRingReader.Handler, AutoCloseable {
     ring = writer.file();
     reader = ExitRingReader.live(ring);
     batch = new BatchWriter(ring.number(), trace, ring.capacity());
+    pace = new FillPace(ring.capacity());
   }
 
   /** The vCPU's side. */
@@ -72,8 +77,7 @@ final class RingSource implements ExitRingReader.Handler, AutoCloseable {
   /** Appends what there is of a batch; false where the run ended before that. */
   boolean flush() throws IOException {
     if (batch.count() > 0) {
-      // A recorder that is behind must not keep the vCPU waiting for a smaller file.
-      final int length = batch.finish(reader.backlog() < ring.capacity() / 2);
+      final int length = batch.finish(isAhead());
       if (!queue.append(batch, length)) {
         return false;
       }
@@ -83,9 +87,17 @@ final class RingSource implements ExitRingReader.Handler, AutoCloseable {
     return true;
   }
 
-  /** Bytes that wait in the ring. */
-  long backlog() {
-    return reader.backlog();
+  /** Whether there is time to compress: the vCPU must not be kept waiting for a smaller file. */
+  private boolean isAhead() {
+    final long backlog = reader.backlog();
+    final long half = ring.capacity() / 2;
+    startsLate &= backlog >= half;
+    return backlog < (startsLate ? half / 4 * 7 : half);
+  }
+
+  /** Takes a look at a ring that nobody empties yet: whether that is to begin. */
+  boolean isDue() {
+    return pace.look(reader.backlog());
   }
 
   /** Gives back to the vCPU all that the queue has. */
