@@ -5,6 +5,7 @@ import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 
@@ -84,6 +85,11 @@ final class ConsoleRun implements AutoCloseable {
 
   private String tail() throws IOException {
     return seen.substring(Math.max(0, seen.length() - TAIL)) + Files.readString(errors);
+  }
+
+  /** Processor time of all its threads so far, seconds; 0 where the host does not tell. */
+  double processorSeconds() {
+    return process.info().totalCpuDuration().orElse(Duration.ZERO).toMillis() / 1e3;
   }
 
   long pid() {
