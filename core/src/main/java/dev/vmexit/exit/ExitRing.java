@@ -40,6 +40,7 @@ public final class ExitRing implements AutoCloseable {
   static final int RECORD = ExitRecordEncoder.TEMPLATE_ID;
 
   private static final int DATA_OFFSET = 4096;
+  private static final int FILL_BYTES = 1 << 20;
 
   /** Far from what is read at the opening, in a cache line that is the writer's alone. */
   private static final int COUNT_OFFSET = 2048;
@@ -111,7 +112,7 @@ public final class ExitRing implements AutoCloseable {
             StandardOpenOption.CREATE_NEW,
             StandardOpenOption.READ,
             StandardOpenOption.WRITE)) {
-      IoUtil.fill(channel, 0, length, (byte) 0);
+      fill(channel, length);
       final MappedByteBuffer mapping = channel.map(MapMode.READ_WRITE, 0, length);
       mapping.order(ByteOrder.LITTLE_ENDIAN);
       final MessageHeaderEncoder header = new MessageHeaderEncoder();
@@ -121,6 +122,15 @@ public final class ExitRing implements AutoCloseable {
           .ring(number)
           .trace(trace);
       return new ExitRing(mapping, capacity, number, trace);
+    }
+  }
+
+  /** Writes zeros, many pages at a time: a guest's start waits for it. */
+  private static void fill(final FileChannel channel, final long length) throws IOException {
+    final ByteBuffer zeros = ByteBuffer.allocateDirect(FILL_BYTES);
+    while (channel.position() < length) {
+      zeros.clear().limit((int) Math.min(FILL_BYTES, length - channel.position()));
+      channel.write(zeros);
     }
   }
 
