@@ -100,7 +100,7 @@ public final class SideBySide {
             / median(off.stream().map(Boot::prompt).toList());
     medians("--no-record", off);
     medians("--record", on);
-    // Says more than the time where the host does not give two cores all the time.
+    // Beside the time: tells work that recording adds from waiting for a core.
     out.printf(
         Locale.ROOT,
         "processor time to the prompt, recording on / off: %.3f%n",

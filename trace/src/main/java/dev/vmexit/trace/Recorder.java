@@ -23,7 +23,7 @@ import org.agrona.concurrent.IdleStrategy;
  * queue has it: at any moment each record is in the queue or in a ring's file, and a killed process
  * loses none that was committed. So a batch that waits for its end needs no time limit, and the
  * queue is opened only when a ring would be full soon: a guest starts faster without its classes,
- * and a short run costs no more than its records.
+ * and a short run opens it at its end.
  *
  * <p>On a full disk it waits for room, and with it the vCPUs when their rings are full. Where the
  * run ends meanwhile, what was not moved stays in the rings' files, and the trace is whole.
