@@ -6,16 +6,15 @@ import dev.vmexit.exit.sbe.MessageHeaderEncoder;
 import dev.vmexit.exit.sbe.RingHeaderDecoder;
 import dev.vmexit.exit.sbe.RingHeaderEncoder;
 import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.nio.MappedByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileChannel.MapMode;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import org.agrona.BitUtil;
-import org.agrona.IoUtil;
 import org.agrona.concurrent.UnsafeBuffer;
 import org.agrona.concurrent.ringbuffer.OneToOneRingBuffer;
 import org.agrona.concurrent.ringbuffer.RingBufferDescriptor;
@@ -56,7 +55,12 @@ public final class ExitRing implements AutoCloseable {
   /** Bytes: the reader gives back whole batches, of which two of the longest must have room. */
   public static final int MIN_CAPACITY = 2 * ExitRingWriter.FULL_INTERVAL * ExitEncoder.MAX_LENGTH;
 
-  private final MappedByteBuffer mapping;
+  /** The file's bytes; null in a copy. */
+  private final MemorySegment mapping;
+
+  /** Of the mapping alone; null in a copy. */
+  private final Arena arena;
+
   private final UnsafeBuffer data;
   private final UnsafeBuffer header;
   private final OneToOneRingBuffer ring;
@@ -65,18 +69,27 @@ public final class ExitRing implements AutoCloseable {
   private boolean closed;
 
   private ExitRing(
-      final MappedByteBuffer mapping, final int capacity, final int number, final long trace) {
+      final MemorySegment mapping,
+      final Arena arena,
+      final int capacity,
+      final int number,
+      final long trace) {
     this.mapping = mapping;
+    this.arena = arena;
     this.number = number;
     this.trace = trace;
-    header = new UnsafeBuffer(mapping, 0, DATA_OFFSET);
-    data = new UnsafeBuffer(mapping, DATA_OFFSET, capacity + RingBufferDescriptor.TRAILER_LENGTH);
+    header = header(mapping);
+    // Safe: the mapping has that length, and is kept as long as this is.
+    data =
+        new UnsafeBuffer(
+            mapping.address() + DATA_OFFSET, capacity + RingBufferDescriptor.TRAILER_LENGTH);
     ring = new OneToOneRingBuffer(data);
   }
 
   /** A ring in memory of nobody else's, for a copy of another. */
   private ExitRing(final ExitRing of) {
     mapping = null;
+    arena = null;
     number = of.number;
     trace = of.trace;
     header = new UnsafeBuffer(ByteBuffer.allocateDirect(0));
@@ -113,16 +126,40 @@ public final class ExitRing implements AutoCloseable {
             StandardOpenOption.READ,
             StandardOpenOption.WRITE)) {
       fill(channel, length);
-      final MappedByteBuffer mapping = channel.map(MapMode.READ_WRITE, 0, length);
-      mapping.order(ByteOrder.LITTLE_ENDIAN);
-      final MessageHeaderEncoder header = new MessageHeaderEncoder();
+      final Arena arena = Arena.ofShared();
+      final MemorySegment mapping = map(channel, MapMode.READ_WRITE, length, arena);
+      final MessageHeaderEncoder messageHeader = new MessageHeaderEncoder();
       new RingHeaderEncoder()
-          .wrapAndApplyHeader(new UnsafeBuffer(mapping, 0, DATA_OFFSET), 0, header)
+          .wrapAndApplyHeader(header(mapping), 0, messageHeader)
           .capacity(capacity)
           .ring(number)
           .trace(trace);
-      return new ExitRing(mapping, capacity, number, trace);
+      return new ExitRing(mapping, arena, capacity, number, trace);
     }
+  }
+
+  /**
+   * Maps the file as a segment: the first buffer that a process maps is made by reflection, which
+   * takes the start of a guest milliseconds.
+   */
+  private static MemorySegment map(
+      final FileChannel channel, final MapMode mode, final long length, final Arena arena)
+      throws IOException {
+    boolean mapped = false;
+    try {
+      final MemorySegment mapping = channel.map(mode, 0, length, arena);
+      mapped = true;
+      return mapping;
+    } finally {
+      if (!mapped) {
+        arena.close();
+      }
+    }
+  }
+
+  /** Safe as long as the mapping is there. */
+  private static UnsafeBuffer header(final MemorySegment mapping) {
+    return new UnsafeBuffer(mapping.address(), DATA_OFFSET);
   }
 
   /** Writes zeros, many pages at a time: a guest's start waits for it. */
@@ -144,33 +181,47 @@ public final class ExitRing implements AutoCloseable {
     if (length < DATA_OFFSET + MIN_CAPACITY || length > Integer.MAX_VALUE) {
       throw new IOException(file + ": length=" + length + ", not an exit ring");
     }
+    final Arena arena = Arena.ofShared();
+    boolean opened = false;
     try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
-      final MappedByteBuffer mapping = channel.map(MapMode.READ_ONLY, 0, length);
-      final UnsafeBuffer start = new UnsafeBuffer(mapping, 0, DATA_OFFSET);
-      final MessageHeaderDecoder header = new MessageHeaderDecoder().wrap(start, 0);
-      final RingHeaderDecoder ring = new RingHeaderDecoder();
-      if (header.schemaId() != RingHeaderDecoder.SCHEMA_ID
-          || header.templateId() != RingHeaderDecoder.TEMPLATE_ID
-          || header.blockLength() > DATA_OFFSET / 2) {
-        throw new IOException(file + ": not an exit ring");
+      final MemorySegment mapping = channel.map(MapMode.READ_ONLY, 0, length, arena);
+      final ExitRing ring = check(file, mapping, arena);
+      opened = true;
+      return ring;
+    } finally {
+      if (!opened) {
+        arena.close();
       }
-      if (header.version() > RingHeaderDecoder.SCHEMA_VERSION) {
-        throw new IOException(
-            file
-                + ": schema version "
-                + header.version()
-                + ", this vmexit reads up to "
-                + RingHeaderDecoder.SCHEMA_VERSION);
-      }
-      ring.wrapAndApplyHeader(start, 0, header);
-      final long capacity = ring.capacity();
-      if (capacity < MIN_CAPACITY
-          || !BitUtil.isPowerOfTwo(capacity)
-          || length < DATA_OFFSET + capacity + RingBufferDescriptor.TRAILER_LENGTH) {
-        throw new IOException(file + ": capacity=" + capacity + " does not fit length=" + length);
-      }
-      return new ExitRing(mapping, (int) capacity, (int) ring.ring(), ring.trace());
     }
+  }
+
+  private static ExitRing check(final Path file, final MemorySegment mapping, final Arena arena)
+      throws IOException {
+    final UnsafeBuffer start = header(mapping);
+    final MessageHeaderDecoder header = new MessageHeaderDecoder().wrap(start, 0);
+    final RingHeaderDecoder ring = new RingHeaderDecoder();
+    if (header.schemaId() != RingHeaderDecoder.SCHEMA_ID
+        || header.templateId() != RingHeaderDecoder.TEMPLATE_ID
+        || header.blockLength() > DATA_OFFSET / 2) {
+      throw new IOException(file + ": not an exit ring");
+    }
+    if (header.version() > RingHeaderDecoder.SCHEMA_VERSION) {
+      throw new IOException(
+          file
+              + ": schema version "
+              + header.version()
+              + ", this vmexit reads up to "
+              + RingHeaderDecoder.SCHEMA_VERSION);
+    }
+    ring.wrapAndApplyHeader(start, 0, header);
+    final long capacity = ring.capacity();
+    final long length = mapping.byteSize();
+    if (capacity < MIN_CAPACITY
+        || !BitUtil.isPowerOfTwo(capacity)
+        || length < DATA_OFFSET + capacity + RingBufferDescriptor.TRAILER_LENGTH) {
+      throw new IOException(file + ": capacity=" + capacity + " does not fit length=" + length);
+    }
+    return new ExitRing(mapping, arena, (int) capacity, (int) ring.ring(), ring.trace());
   }
 
   /** Where a byte of the data is in the file. */
@@ -243,9 +294,9 @@ public final class ExitRing implements AutoCloseable {
   /** Unmaps it; neither its writer nor its reader may be used any more. */
   @Override
   public void close() {
-    if (!closed && mapping != null) {
+    if (!closed && arena != null) {
       closed = true;
-      IoUtil.unmap(mapping);
+      arena.close();
     }
   }
 }

@@ -4,10 +4,10 @@ import java.io.FileInputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.LongBuffer;
 import java.nio.channels.FileChannel;
 import java.util.Arrays;
 import java.util.BitSet;
+import org.agrona.concurrent.UnsafeBuffer;
 
 /**
  * Finds the pages of a slot that the host has ever given memory to, from /proc/self/pagemap (bit 63
@@ -17,12 +17,18 @@ import java.util.BitSet;
  */
 final class TouchedPages implements AutoCloseable {
   private static final int CHUNK_PAGES = 1 << 15;
+
+  /** Most pages of a fresh guest have none: so many are passed at a time. */
+  private static final int GROUP = 8;
+
   private static final long PRESENT_OR_SWAPPED = 3L << 62;
   private static final byte[] ZEROS = new byte[GuestMemory.PAGE_SIZE];
 
   private final FileInputStream file;
-  private final LongBuffer entries;
   private final ByteBuffer buffer;
+
+  /** Where the buffer is. Safe: it is kept, and never moves. */
+  private final long entries;
 
   TouchedPages() {
     FileInputStream opened;
@@ -33,7 +39,7 @@ final class TouchedPages implements AutoCloseable {
     }
     file = opened;
     buffer = ByteBuffer.allocateDirect(CHUNK_PAGES * 8).order(ByteOrder.nativeOrder());
-    entries = buffer.asLongBuffer();
+    entries = new UnsafeBuffer(buffer).addressOffset();
   }
 
   void visit(final Slot slot, final PageVisitor visitor) {
@@ -41,16 +47,40 @@ final class TouchedPages implements AutoCloseable {
     for (long first = 0; first < pages; first += CHUNK_PAGES) {
       final int n = (int) Math.min(CHUNK_PAGES, pages - first);
       final boolean known = load(slot.host(), first, n);
-      for (int i = 0; i < n; i++) {
-        if (known && (entries.get(i) & PRESENT_OR_SWAPPED) == 0) {
+      for (int group = 0; group < n; group += GROUP) {
+        if (known && noneOf(group)) {
           continue;
         }
-        final long offset = (first + i) << GuestMemory.PAGE_SHIFT;
-        if (!isZero(slot.host() + offset)) {
-          visitor.page(slot.gpa() + offset, slot.host() + offset);
+        for (int i = group; i < Math.min(group + GROUP, n); i++) {
+          if (known && (entry(i) & PRESENT_OR_SWAPPED) == 0) {
+            continue;
+          }
+          final long offset = (first + i) << GuestMemory.PAGE_SHIFT;
+          if (!isZero(slot.host() + offset)) {
+            visitor.page(slot.gpa() + offset, slot.host() + offset);
+          }
         }
       }
     }
+  }
+
+  /** Whether no page of a group has memory; entries behind the last are of an earlier chunk. */
+  private boolean noneOf(final int group) {
+    final long at = entries + group * 8L;
+    final long bits =
+        HostMemory.getLong(at)
+            | HostMemory.getLong(at + 8)
+            | HostMemory.getLong(at + 16)
+            | HostMemory.getLong(at + 24)
+            | HostMemory.getLong(at + 32)
+            | HostMemory.getLong(at + 40)
+            | HostMemory.getLong(at + 48)
+            | HostMemory.getLong(at + 56);
+    return (bits & PRESENT_OR_SWAPPED) == 0;
+  }
+
+  private long entry(final int page) {
+    return HostMemory.getLong(entries + page * 8L);
   }
 
   /** Visits the pages of a slot whose memory is a file: reading that gives holes no pages. */
@@ -94,7 +124,7 @@ final class TouchedPages implements AutoCloseable {
 
   private void collect(final BitSet present, final int pages) {
     for (int i = 0; i < pages; i++) {
-      if (entries.get(i) < 0) {
+      if (entry(i) < 0) {
         present.set(i);
       }
     }

@@ -9,9 +9,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Random;
+import java.util.Set;
+import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 final class GuestMemoryTest {
   private static final long GIB = 1L << 30;
@@ -243,6 +247,28 @@ final class GuestMemoryTest {
           });
       assertEquals(List.of(0x9F000L, 0xF0000L, 0x1_0000_0000L + 63 * GIB), pages);
       assertEquals(before, memory.residentBytes(), "looking must not touch");
+    }
+  }
+
+  /** Pages are looked at in groups: none may be passed, in a slot of whatever length. */
+  @ParameterizedTest
+  @ValueSource(ints = {1, 7, 8, 9, 64, 67, 40_013})
+  void shouldVisitEachTouchedPageWhenSlotIsOfAnyLength(final int count) {
+    final Random random = new Random(count);
+    try (GuestMemory memory =
+        GuestMemory.builder().ram(0, count * 4096L).ram(0x1_0000_0000L, count * 4096L).build()) {
+      for (int i = 0; i < 30; i++) {
+        final Set<Long> written = new TreeSet<>();
+        for (int n = random.nextInt(5); n >= 0; n--) {
+          final long base = random.nextBoolean() ? 0 : 0x1_0000_0000L;
+          written.add(base + (random.nextInt(3) == 0 ? count - 1 : random.nextInt(count)) * 4096L);
+        }
+        written.forEach(page -> memory.write8(page + random.nextInt(4096), 1));
+        final List<Long> pages = new ArrayList<>();
+        memory.forEachTouchedPage((gpa, host) -> pages.add(gpa));
+        assertEquals(List.copyOf(written), pages);
+        written.forEach(page -> memory.fill(page, 4096, 0));
+      }
     }
   }
 

@@ -10,7 +10,6 @@ import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitKind;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.exit.NullExitSink;
-import dev.vmexit.trace.InitialMemory;
 import dev.vmexit.trace.Recorder;
 import dev.vmexit.trace.RecorderOptions;
 import dev.vmexit.trace.TraceException;
@@ -412,31 +411,32 @@ final class RunCommand implements Callable<Integer> {
             builtIn ? BuiltInGuest.FAILURE : ConsoleOutput.PANIC,
             exitOn,
             () -> machine.ifSet(vm -> vm.commands().stop(RunEnd.TEXT_SEEN)));
-    try (VirtualMachine vm =
-        new VirtualMachine(
-            choice.backend(),
-            vcpus,
-            loaded.memory(),
-            loaded.entry(),
-            new VirtualMachine.Options(
-                cpu,
-                mmu,
-                clock,
-                clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
-                output,
-                output,
-                debugExit,
-                timestamps.clock(),
-                new HostEntropy()),
-            peripherals,
-            sinks,
-            kvmOptions)) {
+    try (TraceStart start = recorder == null ? null : TraceStart.begin(folder, loaded.memory());
+        VirtualMachine vm =
+            new VirtualMachine(
+                choice.backend(),
+                vcpus,
+                loaded.memory(),
+                loaded.entry(),
+                new VirtualMachine.Options(
+                    cpu,
+                    mmu,
+                    clock,
+                    clock == VirtualMachine.ClockKind.VIRTUAL ? 0 : Instant.now().getEpochSecond(),
+                    output,
+                    output,
+                    debugExit,
+                    timestamps.clock(),
+                    new HostEntropy()),
+                peripherals,
+                sinks,
+                kvmOptions)) {
       vm.onThread(placement::pinVcpu);
       if (hardware.restartsOnReset()) {
         vm.restartOnReset(hardware::tellRestart);
       }
       if (recorder != null) {
-        TraceStart.save(folder, loaded.memory(), vm, vcpus, InitialMemory.Aim.FAST);
+        start.finish(vm, vcpus);
         recorder.awaitReady();
         placement.pinRecorder(vcpus);
         vm.commands().onStop(recorder::stopping);

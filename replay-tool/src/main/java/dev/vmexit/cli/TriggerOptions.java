@@ -5,7 +5,6 @@ import dev.vmexit.exit.ExitEvent;
 import dev.vmexit.exit.ExitSink;
 import dev.vmexit.exit.TriggerSink;
 import dev.vmexit.memory.GuestMemory;
-import dev.vmexit.trace.InitialMemory;
 import dev.vmexit.vm.RunEnd;
 import dev.vmexit.vm.VirtualMachine;
 import java.io.IOException;
@@ -96,8 +95,7 @@ final class TriggerOptions {
       final PrintWriter err) {
     try {
       Files.createDirectory(folder);
-      vm.whileStopped(
-          event.vcpu, () -> TraceStart.save(folder, memory, vm, vcpus, InitialMemory.Aim.SMALL));
+      vm.whileStopped(event.vcpu, () -> TraceStart.save(folder, memory, vm, vcpus));
       Files.writeString(
           folder.resolve(PLACE),
           String.format(

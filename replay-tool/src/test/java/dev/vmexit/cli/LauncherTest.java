@@ -95,7 +95,9 @@ class LauncherTest {
     final Outcome first = launch(Map.of(), "stat", "a b");
     assertEquals(7, first.status);
     assertEquals(2, first.calls.size(), first.calls::toString);
-    assertTrue(first.calls.get(0).contains(" run --backend soft --record "), first.calls::toString);
+    assertTrue(
+        first.calls.get(0).contains(" dev.vmexit.cli.AotTraining run --backend soft --record "),
+        first.calls::toString);
     assertTrue(first.text.startsWith("vmexit: making the JVM's AOT cache, once"), first.text);
     assertTrue(
         first.calls.get(1).matches(".* -XX:AOTCache=\\S+25\\+1\\.aot .* stat a b"),

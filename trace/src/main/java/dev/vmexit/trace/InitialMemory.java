@@ -1,6 +1,7 @@
 package dev.vmexit.trace;
 
 import dev.vmexit.memory.GuestMemory;
+import dev.vmexit.memory.HostMemory;
 import java.io.BufferedInputStream;
 import java.io.BufferedOutputStream;
 import java.io.DataInputStream;
@@ -26,7 +27,8 @@ import java.util.zip.GZIPOutputStream;
  *   8 bytes  -1: end
  * </pre>
  *
- * Numbers are big-endian. The guest must stand still meanwhile.
+ * Numbers are big-endian. The guest must stand still meanwhile; what memory it sees where may
+ * change, as a machine that is being built has it.
  */
 public final class InitialMemory {
   private static final long MAGIC = 0x766D_6578_6974_6D31L;
@@ -38,19 +40,9 @@ public final class InitialMemory {
   /** What matters more. */
   public enum Aim {
     /** Speed: only pages that are hardly more than zeros are compressed. */
-    FAST(1024 * 128),
+    FAST,
     /** Size: only pages that come to more than about three quarters of theirs are not. */
-    SMALL(1024 * 32);
-
-    /**
-     * Sum of the squares of 256 counts of 1,024 of a page's bytes, 1,024 * 5 where they are random:
-     * above this it is compressed.
-     */
-    private final int dense;
-
-    Aim(final int dense) {
-      this.dense = dense;
-    }
+    SMALL
   }
 
   /**
@@ -61,16 +53,18 @@ public final class InitialMemory {
   public static long save(final Path file, final GuestMemory memory, final Aim aim)
       throws IOException {
     try (OutputStream raw = Files.newOutputStream(file);
-        FastGzip gzip = new FastGzip(raw, aim.dense);
+        FastGzip gzip = new FastGzip(raw, aim);
         DataOutputStream out = new DataOutputStream(new BufferedOutputStream(gzip, BUFFER))) {
       out.writeLong(MAGIC);
       final byte[] page = new byte[GuestMemory.PAGE_SIZE];
       final long[] count = new long[1];
       memory.forEachTouchedPage(
           (gpa, host) -> {
-            memory.read(gpa, page, 0, page.length);
+            // Safe: a whole page of a slot. By the host's address, as the guest's may be mapped
+            // anew.
+            HostMemory.copyOut(host, page, 0, page.length);
             try {
-              if (gzip.wantsOther(page)) {
+              if (gzip.wantsOther(page, host)) {
                 out.flush();
                 gzip.change();
               }
@@ -156,24 +150,36 @@ public final class InitialMemory {
    * compressed already: such pages are stored as they are, hundreds of times as fast.
    */
   private static final class FastGzip extends GZIPOutputStream {
-    /** One byte of so many is looked at. */
+    /** From one word that is looked at to the next, bytes: a cache line. */
+    private static final int LINE = 64;
+
+    /** So many of a page's 64 words that are looked at repeat the one before: not dense. */
+    private static final int REPEATED = 32;
+
+    /** One byte of so many is counted. */
     private static final int STRIDE = 4;
+
+    /**
+     * Sum of the squares of 256 counts of 1,024 of a page's bytes, 1,024 * 5 where they are random:
+     * below this it is dense.
+     */
+    private static final int DENSE = 1024 * 32;
 
     private static final byte[] NOTHING = {};
 
     private final int[] counts = new int[256];
-    private final int dense;
+    private final Aim aim;
     private boolean storing;
 
-    FastGzip(final OutputStream out, final int dense) throws IOException {
+    FastGzip(final OutputStream out, final Aim aim) throws IOException {
       super(out, BUFFER);
-      this.dense = dense;
+      this.aim = aim;
       def.setLevel(Deflater.BEST_SPEED);
     }
 
-    /** Whether a page is better written otherwise than those before it. */
-    boolean wantsOther(final byte[] page) {
-      return isDense(page) != storing;
+    /** Whether a page, and where it is, is better written otherwise than those before it. */
+    boolean wantsOther(final byte[] page, final long host) {
+      return isDense(page, host) != storing;
     }
 
     /** Writes what comes from here on otherwise. */
@@ -186,7 +192,25 @@ public final class InitialMemory {
     }
 
     /** Whether compressing it would save little. */
-    private boolean isDense(final byte[] page) {
+    private boolean isDense(final byte[] page, final long host) {
+      return aim == Aim.FAST ? repeated(host) < REPEATED : squares(page) < DENSE;
+    }
+
+    /** A few dozen looks, as this runs before it is compiled. */
+    private static int repeated(final long page) {
+      int repeated = 0;
+      long last = 0;
+      for (int i = 0; i < GuestMemory.PAGE_SIZE; i += LINE) {
+        final long word = HostMemory.getLong(page + i);
+        if (word == last) {
+          repeated++;
+        }
+        last = word;
+      }
+      return repeated;
+    }
+
+    private int squares(final byte[] page) {
       Arrays.fill(counts, 0);
       for (int i = 0; i < page.length; i += STRIDE) {
         counts[page[i] & 0xFF]++;
@@ -195,7 +219,7 @@ public final class InitialMemory {
       for (final int count : counts) {
         sum += count * count;
       }
-      return sum < dense;
+      return sum;
     }
   }
 }

@@ -241,7 +241,15 @@ public record TraceManifest(
 
   /** Writes the file; it is never seen half-written. */
   void store(final Path file) throws IOException {
-    final Path temporary = Files.createTempFile(file.getParent(), "manifest", ".new");
+    // Of this thread alone, as two readers may recover a trace at once. Not a random name: the
+    // first random number of a process takes milliseconds, which a guest's start would wait for.
+    final Path temporary =
+        file.resolveSibling(
+            "manifest-"
+                + ProcessHandle.current().pid()
+                + "-"
+                + Thread.currentThread().threadId()
+                + ".new");
     try {
       Files.writeString(temporary, text(), StandardCharsets.UTF_8);
       Files.move(

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.vmexit.memory.GuestMemory;
+import dev.vmexit.memory.MemoryMap;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -83,6 +84,26 @@ final class InitialMemoryTest {
       final byte[] read = new byte[content.length];
       memory.read(0x10_0000, read, 0, read.length);
       assertTrue(Arrays.equals(content, read));
+    }
+  }
+
+  /** A page is where it was built, whatever the guest sees there at the moment. */
+  @ParameterizedTest
+  @EnumSource
+  void shouldSaveEachPageAsBuiltWhenTheGuestSeesAnother(final InitialMemory.Aim aim)
+      throws IOException {
+    final Path file = folder.resolve("memory.bin.gz");
+    try (GuestMemory memory = memory()) {
+      memory.write64(0x1000, 0x1111);
+      memory.write64(0x10_1000, 0x2222);
+      memory.map(MemoryMap.PLAIN | MemoryMap.A20_LOW);
+      assertEquals(0x1111, memory.read64(0x10_1000));
+      assertEquals(2, InitialMemory.save(file, memory, aim));
+    }
+    try (GuestMemory memory = memory()) {
+      assertEquals(2, InitialMemory.load(file, memory));
+      assertEquals(0x1111, memory.read64(0x1000));
+      assertEquals(0x2222, memory.read64(0x10_1000));
     }
   }
 
