@@ -1,7 +1,7 @@
 #!/bin/sh
 # Measures what bench/RESULTS.md lists.
 #   bench/run.sh boot [RUNS]       time to a Debian shell, recording, against QEMU's TCG
-#   bench/run.sh record [RUNS]     the same boot, recording on against off
+#   bench/run.sh record [RUNS]     the same boot, recording on against off, 15 pairs
 #   bench/run.sh memory [RUNS]     resident size over guest memory at the prompt
 #   bench/run.sh exitpath          an exit to its committed record: time, allocation
 #   bench/run.sh clock             a read of the clock that times records: nanoTime, TSC

@@ -108,19 +108,25 @@ public final class KvmRoundTrip {
 
   /** Measures all operations. */
   public static void main(final String[] args) throws IOException {
-    if (args.length < 1) {
-      System.err.println("usage: KvmRoundTrip SOURCE.c [BATCHES [OPERATION...]]");
-      System.exit(2);
+    final Set<Operation> operations = EnumSet.noneOf(Operation.class);
+    int batches = DEFAULT_BATCHES;
+    try {
+      if (args.length > 1) {
+        batches = Integer.parseInt(args[1]);
+      }
+      for (int i = 2; i < args.length; i++) {
+        operations.add(Operation.valueOf(args[i].toUpperCase(Locale.ROOT)));
+      }
+    } catch (final IllegalArgumentException e) {
+      badUsage();
+    }
+    if (args.length < 1 || batches < ROUNDS) {
+      badUsage();
     }
     final Path folder = Files.createTempDirectory("vmexit-bench");
     final boolean held;
     try {
       final Path peer = KvmPeer.compile(Path.of(args[0]), folder);
-      final int batches = args.length > 1 ? Integer.parseInt(args[1]) : DEFAULT_BATCHES;
-      final Set<Operation> operations = EnumSet.noneOf(Operation.class);
-      for (int i = 2; i < args.length; i++) {
-        operations.add(Operation.valueOf(args[i].toUpperCase(Locale.ROOT)));
-      }
       held =
           new KvmRoundTrip(folder, peer, batches, System.out)
               .measure(operations.isEmpty() ? EnumSet.allOf(Operation.class) : operations);
@@ -128,6 +134,15 @@ public final class KvmRoundTrip {
       SideBySide.delete(folder);
     }
     System.exit(held ? 0 : 1);
+  }
+
+  private static void badUsage() {
+    System.err.printf(
+        Locale.ROOT,
+        "usage: KvmRoundTrip SOURCE.c [BATCHES [OPERATION...]], BATCHES from %d on, OPERATION of"
+            + " out, in, mmio_read, mmio_write, hlt%n",
+        ROUNDS);
+    System.exit(2);
   }
 
   private boolean measure(final Set<Operation> operations) throws IOException {

@@ -2,9 +2,7 @@ package dev.vmexit.exit;
 
 import dev.vmexit.exit.sbe.ExitRecordDecoder;
 import dev.vmexit.memory.HostMemory;
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.VarHandle;
-import java.nio.ByteOrder;
+import dev.vmexit.memory.InstructionBytes;
 import java.util.Arrays;
 import org.agrona.DirectBuffer;
 
@@ -26,9 +24,6 @@ public final class ExitDecoder {
 
   /** Bytes behind a record that are read too, and ignored. */
   public static final int SLACK = 16;
-
-  private static final VarHandle BYTES =
-      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
   /** Columns that change so seldom that one test for all of them pays. */
   private static final int SYSTEM = (1 << ExitColumns.RETIRED) - (1 << ExitColumns.CS_BASE);
@@ -159,10 +154,8 @@ public final class ExitDecoder {
       throw damaged("instruction length", instructionLength);
     }
     event.instructionLength = instructionLength;
-    // Two loads that overlap and end in the slack: what is behind the instruction does not matter.
-    final long instruction = address + instructionAt + 1;
-    BYTES.set(event.instruction, 0, HostMemory.getLong(instruction));
-    BYTES.set(event.instruction, 7, HostMemory.getLong(instruction + 7));
+    // Ends in the slack: what is behind the instruction does not matter.
+    InstructionBytes.copyOut(address + instructionAt + 1, event.instruction);
   }
 
   private static void data(final ExitEvent event, final long at, final int left) {

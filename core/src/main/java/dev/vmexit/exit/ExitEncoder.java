@@ -2,10 +2,8 @@ package dev.vmexit.exit;
 
 import dev.vmexit.exit.sbe.ExitRecordEncoder;
 import dev.vmexit.memory.HostMemory;
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.VarHandle;
+import dev.vmexit.memory.InstructionBytes;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.Arrays;
 import org.agrona.concurrent.UnsafeBuffer;
 
@@ -24,9 +22,6 @@ public final class ExitEncoder {
 
   /** Bit 0 of each four. */
   private static final long ONES = 0x1111_1111_1111_1111L;
-
-  private static final VarHandle BYTES =
-      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
   private static final int CHANGES =
       ExitRecordEncoder.BLOCK_LENGTH + ExitRecordEncoder.changesHeaderLength();
@@ -195,9 +190,8 @@ public final class ExitEncoder {
     HostMemory.putShort(scratch + ExitRecordEncoder.BLOCK_LENGTH, (int) (end - scratch) - CHANGES);
     final int length = event.instructionLength;
     HostMemory.putByte(end, length);
-    // Two words that overlap: what they leave behind the instruction is not of the record.
-    HostMemory.putLong(end + 1, (long) BYTES.get(event.instruction, 0));
-    HostMemory.putLong(end + 8, (long) BYTES.get(event.instruction, 7));
+    // What it leaves behind the instruction is not of the record.
+    InstructionBytes.copyIn(event.instruction, end + 1);
     if (event.dataLength > 0) {
       final long at = end + 1 + length;
       HostMemory.putShort(at, event.dataLength);

@@ -1,8 +1,6 @@
 package dev.vmexit.exit;
 
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.VarHandle;
-import java.nio.ByteOrder;
+import dev.vmexit.memory.InstructionBytes;
 
 /**
  * All that one record holds, in the open: the run loop fills one and hands it to {@link
@@ -149,15 +147,10 @@ public final class ExitEvent {
   public static final int MAX_WRITES = 8;
 
   /** Bytes of the longest instruction (SDM volume 2, 2.3.11). */
-  public static final int MAX_INSTRUCTION = 15;
+  public static final int MAX_INSTRUCTION = InstructionBytes.LENGTH;
 
   /** Bytes that one record can carry: a disk's sector. */
   public static final int MAX_DATA = 512;
-
-  private static final VarHandle WORDS =
-      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
-
-  private static final int LAST_WORD = MAX_INSTRUCTION - Long.BYTES;
 
   /** Number of the record in the trace, from 0, contiguous; given by the writer. */
   public long sequence;
@@ -238,9 +231,7 @@ public final class ExitEvent {
   /** Takes the instruction's bytes, of an array with room for the longest. */
   public void instruction(final byte[] bytes, final int length) {
     instructionLength = length;
-    // Two words that overlap: less than the call of a copy of so many bytes.
-    WORDS.set(instruction, 0, (long) WORDS.get(bytes, 0));
-    WORDS.set(instruction, LAST_WORD, (long) WORDS.get(bytes, LAST_WORD));
+    InstructionBytes.copy(bytes, instruction);
   }
 
   /** Clears the payload, not the header; called before a record is filled. */

@@ -1,10 +1,7 @@
 package dev.vmexit.vcpu;
 
-import dev.vmexit.memory.HostMemory;
+import dev.vmexit.memory.InstructionBytes;
 import dev.vmexit.x86.decode.Instruction;
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.VarHandle;
-import java.nio.ByteOrder;
 
 /**
  * Why a vCPU left guest mode: one reused flyweight per vCPU, filled by {@link Vcpu#enter} and
@@ -61,11 +58,6 @@ public final class VcpuExit {
    */
   public static final int HOST_FAULT = 19;
 
-  private static final VarHandle WORDS =
-      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
-
-  private static final int LAST_WORD = Instruction.MAX_LENGTH - Long.BYTES;
-
   public int reason;
 
   /** rip of the instruction that exits. */
@@ -116,9 +108,8 @@ public final class VcpuExit {
    */
   public void instruction(final long address, final int length) {
     instructionLength = length;
-    // Safe: two words that overlap, of bytes that the caller vouches for.
-    WORDS.set(instruction, 0, HostMemory.getLong(address));
-    WORDS.set(instruction, LAST_WORD, HostMemory.getLong(address + LAST_WORD));
+    // Safe: the caller vouches for the bytes.
+    InstructionBytes.copyOut(address, instruction);
   }
 
   /** Begins an exit with nothing to say but where it is. */
