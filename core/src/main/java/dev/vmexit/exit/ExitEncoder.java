@@ -333,7 +333,8 @@ public final class ExitEncoder {
       to += bytes;
       final int n = columns + i;
       final int at = n & 15;
-      // Begins with none where the next 16 do; no branch, as few records ever come to take it.
+      // Begins with none where the next 16 do. No branch: the first record that takes one which C2
+      // has never seen taken has it all compiled anew.
       length = length & -(at + 15 >>> 4) | bytes << (at << 2);
       HostMemory.putLong(lengths + (n >>> 4 << 3), length);
     }

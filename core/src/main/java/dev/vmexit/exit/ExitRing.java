@@ -127,7 +127,7 @@ public final class ExitRing implements AutoCloseable {
             StandardOpenOption.WRITE)) {
       fill(channel, length);
       final Arena arena = Arena.ofShared();
-      final MemorySegment mapping = map(channel, MapMode.READ_WRITE, length, arena);
+      final MemorySegment mapping = map(channel, length, arena);
       final MessageHeaderEncoder messageHeader = new MessageHeaderEncoder();
       new RingHeaderEncoder()
           .wrapAndApplyHeader(header(mapping), 0, messageHeader)
@@ -142,12 +142,11 @@ public final class ExitRing implements AutoCloseable {
    * Maps the file as a segment: the first buffer that a process maps is made by reflection, which
    * takes the start of a guest milliseconds.
    */
-  private static MemorySegment map(
-      final FileChannel channel, final MapMode mode, final long length, final Arena arena)
+  private static MemorySegment map(final FileChannel channel, final long length, final Arena arena)
       throws IOException {
     boolean mapped = false;
     try {
-      final MemorySegment mapping = channel.map(mode, 0, length, arena);
+      final MemorySegment mapping = channel.map(MapMode.READ_WRITE, 0, length, arena);
       mapped = true;
       return mapping;
     } finally {

@@ -39,7 +39,7 @@ public final class InitialMemory {
 
   /** What matters more. */
   public enum Aim {
-    /** Speed: only pages that are hardly more than zeros are compressed. */
+    /** Speed: only pages of whose words about half repeat the one before are compressed. */
     FAST,
     /** Size: only pages that come to more than about three quarters of theirs are not. */
     SMALL
